@@ -1,0 +1,2 @@
+//! Types that the eBPF programs and the agent share.
+#![no_std]

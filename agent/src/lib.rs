@@ -1,0 +1,23 @@
+//! Weir: a host agent that makes every call to an MCP server visible, attributable, governed and signed,
+//! without touching the application that makes it.
+//!
+//! One folder per room. A room imports downward only, in this order:
+//!
+//! | room | job |
+//! |---|---|
+//! | [`admin`] | the commands, the admin socket and what they print |
+//! | [`proxy`] | drives: one flow from `accept` to the last byte, one call from request to response |
+//! | [`audit`], [`mask`], [`mcp`], [`tls`], [`identity`], [`trust`] | know nothing of the proxy or of each other's insides |
+//! | [`datapath`] | the kernel: eBPF programs and maps, network namespaces, cgroups |
+//! | [`config`] | `weir.toml`, typed and validated |
+
+pub mod admin;
+pub mod audit;
+pub mod config;
+pub mod datapath;
+pub mod identity;
+pub mod mask;
+pub mod mcp;
+pub mod proxy;
+pub mod tls;
+pub mod trust;
