@@ -1,9 +1,24 @@
 //! `weir.toml`: what the operator says, typed, with every default and limit in one place.
 //!
-//! [`Config`] is the file's shape; [`load`](load::load) reads and validates it. Unknown keys are errors, and every error
-//! names the file, the line and the column, and what to do. Nothing here does anything: rooms take the part they need.
+//! [`Config`] is the file's shape; [`load`] reads and validates it. Unknown keys are errors, and every error names the
+//! file, the line and the column, and what to do. [`Endpoints`] answers which endpoint a host, a port and a path belong
+//! to. Nothing here does anything: rooms take the part they need.
 
-use std::path::PathBuf;
+mod endpoints;
+mod error;
+mod host;
+mod load;
+mod paths;
+mod ranges;
+mod validate;
+
+use std::path::{Path, PathBuf};
+
+pub use endpoints::{Endpoints, EndpointsError, Registered};
+pub use error::{ConfigError, Position, Problem};
+pub use host::{Host, HostError, HostPattern};
+pub use load::{load, load_with_files};
+pub use paths::{NormalPath, PathRefusal, Paths, normal_path};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +26,7 @@ use serde::{Deserialize, Serialize};
 /// The whole of `weir.toml`.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "weir.toml")]
 pub struct Config {
     /// Where the agent keeps its CA, keys and (by default) its log. Created 0700 when missing.
     #[serde(default = "default_state_dir")]
@@ -63,7 +79,7 @@ pub struct Intercept {
 pub enum TcpScope {
     /// Addresses that Weir has learnt for a registered endpoint.
     Registered,
-    /// Every outbound TCP connection in scope.
+    /// Every outbound TCP connection in scope. Not supported by this version, and refused.
     All,
 }
 
@@ -73,7 +89,7 @@ pub enum TcpScope {
 pub enum OnFailure {
     /// Unreachable rather than unwatched.
     Closed,
-    /// Let through, and counted.
+    /// Let through, and counted. Not supported by this version, and refused.
     Open,
 }
 
@@ -81,15 +97,19 @@ pub enum OnFailure {
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoint {
-    /// Unique; appears in records, policy and messages.
+    /// Unique; appears in records, policy and messages. Letters, digits, `.`, `_` and `-`; at most 64.
     pub name: String,
-    /// Exact host names or IP literals. `*.suffix` is accepted by the parser and reported by `weir check` as not yet
-    /// enforced.
+    /// Exact host names (international ones in punycode) or IP literals. `*.suffix` stands for every name below the
+    /// suffix, at any depth, but not for the suffix; its addresses are not learnt yet, so that only what shares an address
+    /// with an exact host is intercepted: `weir check` says so.
+    #[schemars(length(min = 1))]
     pub hosts: Vec<String>,
     /// TCP ports.
     #[serde(default = "default_ports")]
+    #[schemars(length(min = 1), inner(range(min = 1)))]
     pub ports: Vec<u16>,
-    /// Path prefixes (whole segments) that are the endpoint; empty means every path.
+    /// Path prefixes (whole segments) that are the endpoint; empty means every path. `/mcp` is `/mcp`, `/mcp/x` and
+    /// `/mcp?x`, not `/mcpx`. A request whose path can be read both ways is refused.
     #[serde(default)]
     pub paths: Vec<String>,
     /// What happens to requests outside `paths`.
@@ -119,6 +139,7 @@ pub struct Mask {
     #[serde(default)]
     pub name: Option<String>,
     /// RFC 9535 JSONPath queries over the JSON-RPC message.
+    #[schemars(length(min = 1))]
     pub paths: Vec<String>,
     /// Only at these endpoints; empty means all.
     #[serde(default)]
@@ -138,8 +159,10 @@ pub struct Audit {
     pub durability: Durability,
     /// Largest payload (`params`, `result`, `error`) kept whole in a record, in bytes; beyond it the record carries a
     /// marked prefix and the digest of the whole. 1 KiB to 768 KiB, so that a record fits a 1 MiB Kinesis record.
+    #[schemars(range(min = 1024, max = 786_432))]
     pub payload_bytes: usize,
     /// A segment is closed when it reaches this size, in bytes.
+    #[schemars(range(min = 65_536, max = 4_294_967_296_u64))]
     pub segment_bytes: u64,
 }
 
@@ -166,28 +189,40 @@ pub struct Tls {
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Largest request body on an endpoint path, in bytes, after content decoding; larger ones are refused with 413.
+    #[schemars(range(min = 1024, max = 268_435_456))]
     pub request_bytes: usize,
     /// Largest non-streamed response on an endpoint path, in bytes, after content decoding; larger ones are cut.
+    #[schemars(range(min = 1024, max = 1_073_741_824))]
     pub response_bytes: usize,
     /// Largest single SSE event, in bytes; a stream that exceeds it is cut.
+    #[schemars(range(min = 1024, max = 268_435_456))]
     pub sse_event_bytes: usize,
     /// Largest header block, in bytes.
+    #[schemars(range(min = 8192, max = 1_048_576))]
     pub header_bytes: usize,
     /// Deepest nesting of JSON arrays and objects; at most 127.
+    #[schemars(range(min = 8, max = 127))]
     pub json_depth: usize,
     /// Longest wait for the first bytes of a flow before it counts as unrecognised, in milliseconds.
+    #[schemars(range(min = 100, max = 60_000))]
     pub sniff_timeout_ms: u64,
     /// Longest wait for an upstream TCP connection and its TLS handshake, in milliseconds.
+    #[schemars(range(min = 100, max = 120_000))]
     pub connect_timeout_ms: u64,
     /// Longest wait for a request's header block, in milliseconds.
+    #[schemars(range(min = 100, max = 300_000))]
     pub header_timeout_ms: u64,
     /// Idle upstream connections are kept this long for reuse, in milliseconds.
+    #[schemars(range(min = 0, max = 600_000))]
     pub pool_idle_ms: u64,
     /// Most flows open at once; beyond it new ones are closed and counted.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub flows: usize,
     /// Most calls waiting for a response at once; beyond it new ones are refused.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub open_calls: usize,
     /// Longest drain at shutdown, in milliseconds.
+    #[schemars(range(min = 0, max = 600_000))]
     pub drain_ms: u64,
 }
 
@@ -207,6 +242,21 @@ fn default_state_dir() -> PathBuf {
 
 fn default_ports() -> Vec<u16> {
     vec![443]
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            state_dir: default_state_dir(),
+            intercept: Intercept::default(),
+            endpoints: Vec::new(),
+            masks: Vec::new(),
+            audit: Audit::default(),
+            tls: Tls::default(),
+            limits: Limits::default(),
+            admin: Admin::default(),
+        }
+    }
 }
 
 impl Default for Intercept {
@@ -258,4 +308,19 @@ impl Config {
     pub fn audit_dir(&self) -> PathBuf {
         self.audit.dir.clone().unwrap_or_else(|| self.state_dir.join("audit"))
     }
+
+    /// The JSON Schema of `weir.toml`.
+    pub fn schema() -> schemars::Schema {
+        schemars::schema_for!(Self)
+    }
 }
+
+impl Admin {
+    /// The socket's path, when `listen` has the form that validation requires.
+    pub fn socket(&self) -> Option<&Path> {
+        self.listen.strip_prefix("unix:").map(Path::new)
+    }
+}
+
+#[cfg(test)]
+mod tests;

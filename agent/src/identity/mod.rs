@@ -1,7 +1,16 @@
 //! Who opened a flow: from the cgroup id that the kernel captured at `connect()` to a [`Workload`], never from what the
 //! client says.
+//!
+//! [`cgroup`] reads a cgroup's path from the root, `process` reads `/proc` for what the kernel hooks do not tell, and
+//! [`Workloads`] joins them. Where they cannot be sure they say less, never something else.
+
+pub mod cgroup;
+mod process;
+mod workloads;
 
 use serde::Serialize;
+
+pub use workloads::Workloads;
 
 use crate::datapath::CgroupId;
 

@@ -1,0 +1,156 @@
+//! From a flow's facts to a [`Workload`].
+
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use lru::LruCache;
+
+use super::{Pod, Process, Workload, WorkloadKind, cgroup::Owner, process};
+use crate::datapath::{CgroupId, FlowFacts};
+
+/// Cgroups remembered. At some 300 bytes each, about 2.5 MiB when full.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8192).expect("not zero");
+
+/// The initial cgroup namespace's inode (`PROC_CGROUP_INIT_INO` in the kernel's `proc_ns.h`).
+const INITIAL_CGROUP_NAMESPACE: &str = "cgroup:[4026531835]";
+
+/// Finds a cgroup's path, relative to the configured base; `None` when it is gone or outside the base.
+type FindPath = dyn Fn(CgroupId) -> Option<String> + Send + Sync;
+
+/// Tells who opened a flow.
+///
+/// A cgroup's id is unique for the kernel's boot and its path never changes (cgroup2 has no rename), so what was found
+/// once is kept, also past the cgroup's own end: a process that was gone before its second flow was looked at still
+/// resolves. The least recently used of 8,192 cgroups makes room; failures are not kept.
+///
+/// [`resolve`](Self::resolve) makes about ten short system calls on procfs and cgroupfs, none of which waits for a
+/// disk, a lock of the process or the process itself, and holds no lock meanwhile: call it directly from async code.
+pub struct Workloads {
+    base: String,
+    initial_namespace: bool,
+    find_path: Box<FindPath>,
+    known: Mutex<LruCache<CgroupId, Arc<Placed>>>,
+}
+
+/// A cgroup's path and what it says.
+#[derive(Debug)]
+struct Placed {
+    path: String,
+    owner: Owner,
+}
+
+impl fmt::Debug for Workloads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workloads").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+impl Workloads {
+    /// `base` is `intercept.base`, as configured; `find_path` gives paths relative to it, each beginning with `/`.
+    pub fn new(base: &str, find_path: impl Fn(CgroupId) -> Option<String> + Send + Sync + 'static) -> Self {
+        let namespace = std::fs::read_link("/proc/self/ns/cgroup").ok();
+        Self {
+            base: base.trim_end_matches('/').to_owned(),
+            initial_namespace: namespace.is_some_and(|link| link.as_os_str() == INITIAL_CGROUP_NAMESPACE),
+            find_path: Box::new(find_path),
+            known: Mutex::new(LruCache::new(REMEMBERED)),
+        }
+    }
+
+    /// Tells who opened the flow: the cgroup of the task that called `connect()` decides, not that of the socket, which
+    /// may have been passed from elsewhere. What cannot be known is absent.
+    #[must_use]
+    pub fn resolve(&self, facts: &FlowFacts) -> Workload {
+        let placed = self.place(facts.task_cgroup);
+        let details =
+            placed.as_deref().and_then(|placed| process::details(facts, |reported| self.is_at(reported, &placed.path)));
+        let process = Process {
+            pid: facts.tgid,
+            uid: facts.uid,
+            comm: facts.comm.clone(),
+            started_ns: details.as_ref().and_then(|details| u64::try_from(details.started.as_nanos()).ok()),
+            exe: details.and_then(|details| details.exe),
+        };
+        workload(facts.task_cgroup, placed.as_deref(), process)
+    }
+
+    fn place(&self, id: CgroupId) -> Option<Arc<Placed>> {
+        if let Some(placed) = self.lock().get(&id) {
+            return Some(Arc::clone(placed));
+        }
+        let path = (self.find_path)(id)?;
+        let placed = Arc::new(Placed { owner: Owner::of(&path), path });
+        self.lock().put(id, Arc::clone(&placed));
+        Some(placed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<CgroupId, Arc<Placed>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether `/proc/<pid>/cgroup` reports the cgroup at `path`. In a cgroup namespace of its own the agent sees paths
+    /// relative to its own root (`/../../x.service`), so that only their tail can be compared.
+    fn is_at(&self, reported: &str, path: &str) -> bool {
+        let expected = format!("{}{}", self.base, path.trim_end_matches('/'));
+        let reported = reported.trim_end_matches('/');
+        if self.initial_namespace {
+            return reported == expected;
+        }
+        let mut tail = reported;
+        while let Some(rest) = tail.strip_prefix("/..") {
+            tail = rest;
+        }
+        expected.ends_with(tail)
+    }
+}
+
+fn workload(cgroup_id: CgroupId, placed: Option<&Placed>, process: Process) -> Workload {
+    let mut workload = Workload {
+        kind: WorkloadKind::Unknown,
+        id: "unknown".to_owned(),
+        cgroup: placed.map(|placed| placed.path.clone()),
+        cgroup_id,
+        unit: None,
+        container: None,
+        pod: None,
+        process,
+    };
+    let Some(Placed { path, owner }) = placed else { return workload };
+    match owner.clone() {
+        Owner::Pod { uid, container } => {
+            workload.kind = WorkloadKind::Pod;
+            workload.id = match &container {
+                Some(container) => format!("pod/{uid}/{}", container.id),
+                None => format!("pod/{uid}"),
+            };
+            workload.container = container;
+            workload.pod = Some(Pod { uid });
+        }
+        Owner::Container(container) => {
+            workload.kind = WorkloadKind::Container;
+            workload.id = format!("container/{}", container.id);
+            workload.container = Some(container);
+        }
+        Owner::Unit(unit) => {
+            workload.kind = WorkloadKind::Unit;
+            workload.id = format!("systemd/{unit}");
+            workload.unit = Some(unit);
+        }
+        Owner::User { uid, unit } => {
+            workload.kind = WorkloadKind::User;
+            workload.id = format!("user/{uid}");
+            workload.unit = unit;
+        }
+        Owner::Nobody => {
+            workload.kind = WorkloadKind::Process;
+            workload.id = format!("process{path}");
+        }
+    }
+    workload
+}
+
+#[cfg(test)]
+mod tests;
