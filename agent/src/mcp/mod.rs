@@ -1,8 +1,39 @@
 //! MCP on the wire: strict JSON-RPC, the eras and their rules, SSE framing, and refusals that every SDK shows to its user
 //! and that no client mistakes for an older server. No I/O here, and no clock.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`json`] | is this text one JSON value that every parser reads alike? |
+//! | [`message`] | a body as JSON-RPC messages, slices of the bytes that arrived |
+//! | [`params`] | the few members of `params` and `result` that the agent reads |
+//! | [`era`], [`headers`] | which era speaks, and do headers and body agree? |
+//! | [`legacy`] | the `endpoint` event of the 2024-11-05 transport |
+//! | [`sse`] | a stream of bytes as events, byte for byte |
+//! | [`refusal`] | the answer to what is not let through |
+//! | [`calls`] | which calls wait for a response |
+//!
+//! Parsers here have fuzz targets in `fuzz/`, see its README.
 
-use bytes::Bytes;
 use serde::Serialize;
+
+pub mod calls;
+pub mod era;
+pub mod headers;
+pub mod id;
+pub mod json;
+pub mod legacy;
+pub mod message;
+pub mod params;
+pub mod refusal;
+pub mod sse;
+
+pub use calls::Calls;
+pub use era::{Context, classify};
+pub use id::Id;
+pub use message::{Answer, Body, Invalid, Kind, Message, parse};
+pub use params::Params;
+pub use refusal::{Asked, Class, Refusal};
+pub use sse::{SseEvent, SseReader};
 
 /// The protocol's era, told per request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -16,52 +47,17 @@ pub enum Era {
     Sse,
 }
 
-/// A JSON-RPC id as it was written: `1` and `"1"` differ.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Id(pub Bytes);
-
-/// One JSON-RPC message, with slices of the bytes that it was parsed from.
-#[derive(Debug, Clone)]
-pub struct Message {
-    /// What it is.
-    pub kind: Kind,
-    /// The message's own bytes.
-    pub raw: Bytes,
+/// Bounds on one body. Its size in bytes is the caller's to bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Deepest nesting of arrays and objects; more than [`json::MAX_DEPTH`] counts as that.
+    pub depth: usize,
+    /// Most messages in one batch.
+    pub batch: usize,
 }
 
-/// What a message is.
-#[derive(Debug, Clone)]
-pub enum Kind {
-    /// A call.
-    Request {
-        /// Joins it to its response.
-        id: Id,
-        /// The method.
-        method: String,
-        /// `params`, as written.
-        params: Option<Bytes>,
-    },
-    /// A message without an id.
-    Notification {
-        /// The method.
-        method: String,
-        /// `params`, as written.
-        params: Option<Bytes>,
-    },
-    /// The answer to a request; `id` is absent when the peer answered `null`.
-    Response {
-        /// The request's id.
-        id: Option<Id>,
-        /// What it says.
-        answer: Answer,
-    },
-}
-
-/// What a response says.
-#[derive(Debug, Clone)]
-pub enum Answer {
-    /// `result`, as written.
-    Result(Bytes),
-    /// `error`, as written.
-    Error(Bytes),
+impl Default for Limits {
+    fn default() -> Self {
+        Self { depth: 100, batch: 100 }
+    }
 }
