@@ -1,1 +1,56 @@
-fn main() {}
+//! `cargo xtask`: sets up, builds, runs and tests Weir.
+//!
+//! It needs a Debian machine with rustup's stable toolchain and a C linker, and root (or sudo) where it installs
+//! packages or starts the agent. What it downloads or builds is kept under `target/`; a second run finds it there.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use workspace::Workspace;
+
+mod cgroups;
+mod ebpf;
+mod privilege;
+mod setup;
+mod stamp;
+mod task;
+mod testing;
+mod workspace;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Sets up, builds, runs and tests Weir")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find or install everything that building, running and testing need
+    Setup,
+    /// Build the eBPF programs into target/ebpf/weir-ebpf.o
+    BuildEbpf,
+    /// Set up, build and run every test
+    Test(testing::Args),
+}
+
+fn main() -> ExitCode {
+    match execute(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<()> {
+    let workspace = Workspace::here();
+    match command {
+        Command::Setup => setup::everything(&workspace),
+        Command::BuildEbpf => ebpf::build(&workspace),
+        Command::Test(args) => testing::run(&workspace, &args),
+    }
+}

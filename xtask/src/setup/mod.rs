@@ -1,0 +1,41 @@
+//! Finds what Weir needs, or installs it: system packages, an eBPF-capable Rust toolchain, cargo tools, and the MCP
+//! peers that tests talk to. Everything but the system packages is kept under `target/`.
+
+use anyhow::Result;
+
+use crate::workspace::Workspace;
+
+pub(crate) use bpf_toolchain::BpfToolchain;
+
+mod bpf_toolchain;
+pub(crate) mod peers;
+mod system;
+mod tools;
+
+/// Everything that building, running and testing need.
+pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
+    for_tests(workspace)?;
+    tools::cargo_deny(workspace)?;
+    eprintln!("✓ everything is in place");
+    Ok(())
+}
+
+/// What it takes to build the eBPF programs.
+pub(crate) fn for_ebpf(workspace: &Workspace) -> Result<BpfToolchain> {
+    let toolchain = BpfToolchain::find_or_install(workspace)?;
+    tools::bpf_linker(workspace)?;
+    Ok(toolchain)
+}
+
+/// What the tests need besides.
+pub(crate) fn for_tests(workspace: &Workspace) -> Result<()> {
+    system::install(workspace, system::TESTS)?;
+    for_ebpf(workspace)?;
+    tools::cargo_nextest(workspace)?;
+    peers::install(workspace)
+}
+
+/// What the continuous integration checks need besides.
+pub(crate) fn for_checks(workspace: &Workspace) -> Result<()> {
+    tools::cargo_deny(workspace)
+}
