@@ -1,2 +1,221 @@
-//! Types that the eBPF programs and the agent share.
+//! Types that the eBPF programs and the agent share: the layout of every map's keys and values.
+//!
+//! All of them are `repr(C)` without implicit padding, so that a key compares by its bytes. Whoever changes one raises
+//! [`ABI`], which names the directory that an agent pins under: an agent never reads another layout's maps.
 #![no_std]
+
+#[cfg(feature = "user")]
+mod user;
+
+/// The version of everything in this file. Part of the pin path.
+pub const ABI: u32 = 1;
+
+/// How many cgroup levels below the hierarchy's root [`ScopeRule`]s are looked for.
+pub const MAX_CGROUP_LEVEL: i32 = 16;
+
+/// How many endpoints can be counted, the unregistered one included.
+pub const MAX_ENDPOINTS: u32 = 1024;
+
+/// How many flows can wait for the agent to accept them.
+pub const MAX_PENDING: u32 = 65_536;
+
+/// The endpoint index of destinations that are taken although nobody registered them (`tcp = "all"`).
+pub const UNREGISTERED: u32 = 0;
+
+/// An IPv4 or IPv6 address and a port. IPv4 is held in its v4-mapped form.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// The address, each word in network byte order.
+    pub ip: [u32; 4],
+    /// The port, in host byte order, below 65,536.
+    pub port: u32,
+}
+
+/// The third word of a v4-mapped address.
+const MAPPED: u32 = 0xffff_u32.to_be();
+
+impl Address {
+    /// `127.0.0.1`, in network byte order.
+    pub const LOOPBACK_V4: u32 = 0x7f00_0001_u32.to_be();
+    /// The last word of `::1`, in network byte order.
+    pub const LOOPBACK_V6_LAST: u32 = 1_u32.to_be();
+
+    /// From an IPv4 address in network byte order and a port in host byte order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn v4(ip: u32, port: u32) -> Self {
+        Self { ip: [0, 0, MAPPED, ip], port }
+    }
+
+    /// From an IPv6 address, each word in network byte order, and a port in host byte order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn v6(ip: [u32; 4], port: u32) -> Self {
+        Self { ip, port }
+    }
+
+    /// Whether this is an IPv4 address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_v4(&self) -> bool {
+        self.ip[0] == 0 && self.ip[1] == 0 && self.ip[2] == MAPPED
+    }
+
+    /// Where a `connect()` to this address ends: the unspecified address means this host.
+    #[inline(always)]
+    #[must_use]
+    pub const fn connected(&self) -> Self {
+        let Self { ip, port } = *self;
+        if ip[3] != 0 {
+            *self
+        } else if self.is_v4() {
+            Self::v4(Self::LOOPBACK_V4, port)
+        } else if ip[0] == 0 && ip[1] == 0 && ip[2] == 0 {
+            Self::v6([0, 0, 0, Self::LOOPBACK_V6_LAST], port)
+        } else {
+            *self
+        }
+    }
+}
+
+/// What was known of a flow when its `connect()` ran.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// The connecting socket.
+    pub cookie: u64,
+    /// The socket's network namespace.
+    pub netns: u64,
+    /// The cgroup of the task that called `connect()`.
+    pub task_cgroup: u64,
+    /// The cgroup of the task that created the socket; 0 if that was not seen.
+    pub socket_cgroup: u64,
+    /// Nanoseconds since boot, suspend included.
+    pub boot_ns: u64,
+    /// Where the application meant to go, as it said it.
+    pub destination: Address,
+    /// Which endpoint that is.
+    pub endpoint: u32,
+    /// Thread group id, in the initial pid namespace.
+    pub tgid: u32,
+    /// Thread id, in the initial pid namespace.
+    pub tid: u32,
+    /// Real user id, in the initial user namespace.
+    pub uid: u32,
+    /// Real group id, in the initial user namespace.
+    pub gid: u32,
+    /// The task's name, padded with zeros.
+    pub comm: [u8; 16],
+}
+
+/// Names a flow for the accepting side: the connection's source, and the listener that it goes to.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PendingKey {
+    /// The network namespace that both ends live in.
+    pub netns: u64,
+    /// The source address, v4-mapped where it is IPv4, each word in network byte order.
+    pub source_ip: [u32; 4],
+    /// The source port, in host byte order.
+    pub source_port: u32,
+    /// The listener's port, in host byte order.
+    pub listener_port: u32,
+}
+
+/// What is remembered of a stream socket from its creation.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The cgroup of the task that created the socket.
+    pub cgroup: u64,
+    /// That task's thread group id, in the initial pid namespace.
+    pub tgid: u32,
+    /// 1 if that cgroup was in scope then, else 0.
+    pub in_scope: u32,
+}
+
+/// A running agent: its connects pass. Both must match.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Agent {
+    /// The agent's own leaf cgroup.
+    pub cgroup: u64,
+    /// The agent's thread group id, in the initial pid namespace.
+    pub tgid: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// The ports of the listeners that a namespace's flows are sent to, in host byte order; 0 where there is none.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenerPorts {
+    /// On `127.0.0.1`.
+    pub v4: u32,
+    /// On `::1`.
+    pub v6: u32,
+}
+
+/// Whether a subtree of cgroups is intercepted. The deepest rule on a task's path decides; without one it is not.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScopeRule {
+    /// The subtree is left alone.
+    Exclude = 0,
+    /// The subtree is intercepted.
+    Include = 1,
+}
+
+/// What the agent can change while the programs run.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// 1 if every TCP destination is taken, 0 if only registered ones are.
+    pub take_all: u32,
+}
+
+/// What became of the `connect()` calls to one endpoint: `seen = redirected + denied + guarded + failed_open`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EndpointCounters {
+    /// Calls in scope to a registered destination (or to any, where every destination is taken).
+    pub seen: u64,
+    /// Sent to the agent's listener.
+    pub redirected: u64,
+    /// Refused with `EPERM`.
+    pub denied: u64,
+    /// Stopped on the way out by the egress guard, which this version does not have: 0.
+    pub guarded: u64,
+    /// Let through because the agent was down and the operator chose so, which this version does not have: 0.
+    pub failed_open: u64,
+}
+
+/// Why a `connect()` was refused, or why a flow that was redirected cannot be attributed.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Denial {
+    /// No agent listens in the socket's network namespace.
+    NoListener = 0,
+    /// What listens on the agent's port is not the agent.
+    DeadListener = 1,
+    /// There was no room to remember the flow.
+    NoRoom = 2,
+    /// Not a refusal: the flow was redirected, but its facts could not be handed over. The agent closes it.
+    Unpublished = 3,
+}
+
+impl Denial {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::NoListener, Self::DeadListener, Self::NoRoom, Self::Unpublished];
+}
+
+const _: () = {
+    assert!(size_of::<Address>() == 20);
+    assert!(size_of::<Flow>() == 96);
+    assert!(size_of::<PendingKey>() == 32);
+    assert!(size_of::<Origin>() == 16);
+    assert!(size_of::<Agent>() == 16);
+    assert!(size_of::<ListenerPorts>() == 8);
+    assert!(size_of::<EndpointCounters>() == 40);
+};

@@ -1,9 +1,48 @@
 //! The kernel side as the rest of the agent sees it: programs attached and pinned, flows looked up, namespaces entered,
 //! cgroups resolved. The only room beside `trust` that may be unsafe.
+//!
+//! In the order of an agent's life: [`CgroupTree::open`], [`Datapath::attach`], [`Datapath::register_agent`],
+//! [`Datapath::open_listeners`] in each [`Netns`], [`Datapath::set_scope`], [`Datapath::set_destinations`], then
+//! [`Datapath::take_flow`] for each accepted connection. When the agent ends, the programs stay, and deny; [`detach`]
+//! removes them.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+mod address;
+mod agents;
+mod attach;
+mod cgroup;
+mod counters;
+mod features;
+mod flows;
+mod listeners;
+mod log;
+mod maps;
+mod netns;
+mod pins;
+mod registry;
+mod sys;
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::Serialize;
+
+pub use self::{
+    agents::{RegisterError, Registration},
+    attach::{AttachError, AttachOptions, Attached, LinkState, links},
+    cgroup::{CgroupError, CgroupPath, CgroupTree},
+    counters::{DenialCounts, EndpointCounts},
+    features::{Feature, kernel_features},
+    listeners::{ListenError, Listeners, Published},
+    log::{KernelLog, LogError, Verbosity},
+    maps::MapsError,
+    netns::{Netns, NetnsError},
+    pins::{Detached, PinError, detach},
+};
+
+/// The way to the programs' maps. Cheap to clone; ending it leaves the programs attached.
+#[derive(Debug, Clone)]
+pub struct Datapath {
+    maps: Arc<maps::Maps>,
+}
 
 /// A cgroup2 id: the inode of its directory, as `bpf_get_current_cgroup_id` returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -19,6 +58,16 @@ pub struct NetnsCookie(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct SocketCookie(pub u64);
+
+/// Which endpoint a destination belongs to. 0 is none: taken because every destination is (`tcp = "all"`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct EndpointIndex(pub(crate) u32);
+
+impl EndpointIndex {
+    /// Taken, but registered by nobody.
+    pub const UNREGISTERED: Self = Self(weir_ebpf::UNREGISTERED);
+}
 
 /// Where the application meant to connect. Never a v4-mapped address: those are unmapped here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,9 +98,9 @@ pub struct FlowFacts {
     pub tgid: u32,
     /// Thread id, in the initial pid namespace.
     pub tid: u32,
-    /// Effective user id, in the initial user namespace.
+    /// Real user id, in the initial user namespace.
     pub uid: u32,
-    /// Effective group id, in the initial user namespace.
+    /// Real group id, in the initial user namespace.
     pub gid: u32,
     /// The task's name, at most 15 bytes.
     pub comm: String,
@@ -59,4 +108,6 @@ pub struct FlowFacts {
     pub connected_at: Duration,
     /// Where the application meant to go.
     pub original_dst: OriginalDst,
+    /// Which endpoint that is.
+    pub endpoint: EndpointIndex,
 }

@@ -1,0 +1,33 @@
+//! What became of each `connect()`, per endpoint and per reason.
+
+use weir_ebpf::{Denial, EndpointCounters};
+
+use crate::maps::{DENIALS, ENDPOINTS};
+
+/// How a `connect()` ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Redirected,
+    Denied,
+}
+
+/// Counts one `connect()` to an endpoint: seen, and how it ended.
+#[inline(always)]
+pub(crate) fn count(endpoint: u32, outcome: Outcome) {
+    let Some(counters) = ENDPOINTS.get_ptr_mut(endpoint) else { return };
+    // A per-CPU slot: a program is not interrupted by another instance of itself on this CPU.
+    let EndpointCounters { seen, redirected, denied, .. } = unsafe { &mut *counters };
+    *seen += 1;
+    match outcome {
+        Outcome::Redirected => *redirected += 1,
+        Outcome::Denied => *denied += 1,
+    }
+}
+
+/// Counts a reason.
+#[inline(always)]
+pub(crate) fn count_denial(reason: Denial) {
+    if let Some(count) = DENIALS.get_ptr_mut(reason as u32) {
+        unsafe { *count += 1 };
+    }
+}

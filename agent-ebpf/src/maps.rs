@@ -1,0 +1,86 @@
+//! The maps. Hash maps never evict: a forgotten flow is a lost destination, and a full map is noticed.
+
+use core::ptr;
+
+use aya_ebpf::{
+    bindings::{BPF_F_NO_PREALLOC, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
+    btf_maps::SkStorage,
+    helpers::generated::{bpf_sk_storage_delete, bpf_sk_storage_get},
+    macros::{btf_map, map},
+    maps::{Array, HashMap, PerCpuArray},
+};
+use weir_ebpf::{
+    Address, Agent, Denial, EndpointCounters, Flow, ListenerPorts, MAX_ENDPOINTS, MAX_PENDING, Origin, PendingKey,
+    Settings,
+};
+
+/// Running agents.
+#[map]
+pub(crate) static AGENTS: HashMap<Agent, u32> = HashMap::with_max_entries(64, 0);
+
+/// Cgroup id to `ScopeRule`.
+#[map]
+pub(crate) static SCOPE: HashMap<u64, u32> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+
+/// Registered destinations, to their endpoint's index.
+#[map]
+pub(crate) static DESTINATIONS: HashMap<Address, u32> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
+/// Network namespace cookie to the listeners in it.
+#[map]
+pub(crate) static LISTENERS: HashMap<u64, ListenerPorts> = HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
+
+/// Flows that the agent has not accepted yet. `sock_ops` puts them in; the agent takes them out.
+#[map]
+pub(crate) static PENDING: HashMap<PendingKey, Flow> = HashMap::with_max_entries(MAX_PENDING, BPF_F_NO_PREALLOC);
+
+#[map]
+pub(crate) static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static ENDPOINTS: PerCpuArray<EndpointCounters> = PerCpuArray::with_max_entries(MAX_ENDPOINTS, 0);
+
+/// Indexed by `Denial`.
+#[map]
+pub(crate) static DENIALS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Denial::ALL.len() as u32, 0);
+
+/// The flow that a redirected socket carries. Dies with the socket, so that nothing has to clean up after a `connect()`
+/// that failed before any callback.
+#[btf_map]
+pub(crate) static FLOW: SkStorage<Flow> = SkStorage::new();
+
+/// Where a socket was created.
+#[btf_map]
+pub(crate) static ORIGIN: SkStorage<Origin> = SkStorage::new();
+
+/// Marks the listeners that an agent opened; only the agent writes it.
+#[btf_map]
+pub(crate) static OWN_LISTENERS: SkStorage<u32> = SkStorage::new();
+
+/// The value that `map` holds for `sk`, if any.
+#[inline(always)]
+pub(crate) unsafe fn stored<T>(map: &'static SkStorage<T>, sk: *mut bpf_sock) -> Option<&'static T> {
+    unsafe { storage(map, sk, 0).as_ref() }
+}
+
+/// The place that `map` holds for `sk`, made if need be; none when memory is short.
+#[inline(always)]
+pub(crate) unsafe fn store<T>(map: &'static SkStorage<T>, sk: *mut bpf_sock, value: T) -> Result<(), ()> {
+    let place = unsafe { storage(map, sk, BPF_SK_STORAGE_GET_F_CREATE.into()) };
+    if place.is_null() {
+        return Err(());
+    }
+    unsafe { ptr::write(place, value) };
+    Ok(())
+}
+
+/// Forgets what `map` holds for `sk`.
+#[inline(always)]
+pub(crate) unsafe fn unstore<T>(map: &'static SkStorage<T>, sk: *mut bpf_sock) {
+    unsafe { bpf_sk_storage_delete(ptr::from_ref(map).cast_mut().cast(), sk.cast()) };
+}
+
+#[inline(always)]
+unsafe fn storage<T>(map: &'static SkStorage<T>, sk: *mut bpf_sock, flags: u64) -> *mut T {
+    unsafe { bpf_sk_storage_get(ptr::from_ref(map).cast_mut().cast(), sk.cast(), ptr::null_mut(), flags) }.cast()
+}

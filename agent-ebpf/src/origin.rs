@@ -1,0 +1,30 @@
+//! `cgroup/sock_create`: a socket may be made in one cgroup and connected in another, so its birthplace is remembered.
+
+use aya_ebpf::{
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_cgroup_id},
+    macros::cgroup_sock,
+    programs::SockContext,
+};
+use weir_ebpf::Origin;
+
+use crate::{
+    maps::{ORIGIN, store},
+    scope::task_in_scope,
+};
+
+/// `SOCK_STREAM`: TCP, and MPTCP.
+pub(crate) const SOCK_STREAM: u32 = 1;
+
+#[cgroup_sock(sock_create)]
+pub(crate) fn weir_origin(ctx: SockContext) -> i32 {
+    if unsafe { (*ctx.sock).type_ } == SOCK_STREAM {
+        let origin = Origin {
+            cgroup: unsafe { bpf_get_current_cgroup_id() },
+            tgid: (bpf_get_current_pid_tgid() >> 32) as u32,
+            in_scope: u32::from(task_in_scope()),
+        };
+        // Without memory the socket's birthplace stays unknown; the connecting task's cgroup still decides.
+        let _ = unsafe { store(&ORIGIN, ctx.sock, origin) };
+    }
+    1
+}

@@ -1,0 +1,110 @@
+//! The agent's own connects pass: it registers itself, and clears away what agents that died left behind.
+
+use std::{os::fd::AsFd, process, sync::Arc};
+
+use rustix::net::AddressFamily;
+use thiserror::Error;
+use weir_ebpf::Agent;
+
+use super::{
+    CgroupError, CgroupId, CgroupTree, Datapath,
+    maps::{Maps, MapsError, found},
+    netns::tcp_socket,
+};
+
+/// Why the agent could not register itself.
+#[derive(Debug, Error)]
+pub enum RegisterError {
+    /// A socket could not be made to learn how the kernel sees this process.
+    #[error("cannot make a socket: {0}")]
+    Socket(std::io::Error),
+    /// The programs did not see this process.
+    #[error(
+        "this process is not below the cgroup that the programs are attached to: move it into a cgroup of its own there"
+    )]
+    OutsideBase,
+    /// A map could not be used.
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+    /// Other agents' cgroups could not be looked at.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+}
+
+/// While this lives, this process's connects from its present cgroup pass.
+#[derive(Debug)]
+pub struct Registration {
+    maps: Arc<Maps>,
+    agent: Agent,
+}
+
+impl Registration {
+    /// The agent's own cgroup.
+    #[must_use]
+    pub fn cgroup(&self) -> CgroupId {
+        CgroupId(self.agent.cgroup)
+    }
+
+    /// The agent's thread group id in the initial pid namespace.
+    #[must_use]
+    pub fn tgid(&self) -> u32 {
+        self.agent.tgid
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Err(error) = self.maps.agents.remove(&self.agent) {
+            tracing::warn!(%error, "the agent stays registered until the next one starts");
+        }
+    }
+}
+
+impl Datapath {
+    /// Registers this process. It must already be in its own cgroup, below the base. Entries of agents that died are
+    /// removed; if no other agent is alive, so are the listeners and the unaccepted flows that they left.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`].
+    pub fn register_agent(&self, cgroups: &CgroupTree) -> Result<Registration, RegisterError> {
+        let agent = self.identify()?;
+        self.remove_dead_agents(cgroups, &agent)?;
+        self.maps.agents.insert(&agent, &1)?;
+        Ok(Registration { maps: Arc::clone(&self.maps), agent })
+    }
+
+    /// How the programs see this process: pid namespaces hide the tgid that they compare, so a socket is made and its
+    /// origin read back.
+    fn identify(&self) -> Result<Agent, RegisterError> {
+        let socket = tcp_socket(AddressFamily::INET).map_err(RegisterError::Socket)?;
+        let origin = &self.maps.origin;
+        let seen = found(origin.lock().get(&std::os::fd::AsRawFd::as_raw_fd(&socket.as_fd()), 0));
+        let seen = seen.map_err(origin.failed())?.ok_or(RegisterError::OutsideBase)?;
+        Ok(Agent { cgroup: seen.cgroup, tgid: seen.tgid, reserved: 0 })
+    }
+
+    fn remove_dead_agents(&self, cgroups: &CgroupTree, own: &Agent) -> Result<(), RegisterError> {
+        // From inside a pid namespace other agents' pids read as 0, and only an empty cgroup is proof.
+        let pids_are_initial = own.tgid == process::id();
+        let is_alive = |agent: &Agent| -> Result<bool, CgroupError> {
+            let processes = cgroups.processes(CgroupId(agent.cgroup))?.unwrap_or_default();
+            Ok(if pids_are_initial { processes.contains(&agent.tgid) } else { !processes.is_empty() })
+        };
+        let agents = &self.maps.agents;
+        let held = agents.lock().keys().collect::<Result<Vec<_>, _>>().map_err(agents.failed())?;
+        let mut others_alive = false;
+        for agent in held.iter().filter(|agent| *agent != own) {
+            if is_alive(agent)? {
+                others_alive = true;
+            } else {
+                agents.remove(agent)?;
+            }
+        }
+        if !others_alive {
+            self.maps.listeners.remove_where(|_, _| true)?;
+            self.maps.pending.remove_where(|_, _| true)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,248 @@
+//! Loading and attaching: at first, and as the next agent that takes over.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
+    programs::{Program, ProgramError, ProgramFd},
+};
+use serde::Serialize;
+use thiserror::Error;
+use weir_ebpf::Settings;
+
+use super::{
+    CgroupId, CgroupTree, Datapath, KernelLog,
+    log::{LEVEL, LogError, Verbosity},
+    maps::{self, Maps, MapsError},
+    pins::{PinError, Pins},
+    sys::{self, Hook},
+};
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir-ebpf.o"));
+
+/// The programs, in the order in which they attach: whatever a redirected flow needs is there before the redirect.
+const PROGRAMS: [(&str, Hook); 6] = [
+    ("weir_origin", Hook::SockCreate),
+    ("weir_sock_ops", Hook::SockOps),
+    ("weir_peername4", Hook::PeerName4),
+    ("weir_peername6", Hook::PeerName6),
+    ("weir_connect4", Hook::Connect4),
+    ("weir_connect6", Hook::Connect6),
+];
+
+/// How to attach.
+#[derive(Debug)]
+pub struct AttachOptions<'a> {
+    /// The programs attach to this tree's base.
+    pub cgroups: &'a CgroupTree,
+    /// Where links and maps are pinned: a directory on a bpffs, created `0700`.
+    pub bpffs: PathBuf,
+    /// Whether every TCP destination is taken (`tcp = "all"`).
+    pub take_all: bool,
+    /// How much the programs say.
+    pub verbosity: Verbosity,
+    /// How many flows may wait to be accepted; none for the default of 65,536. Only counts when the maps are new.
+    pub max_pending: Option<u32>,
+}
+
+/// The programs are attached.
+#[derive(Debug)]
+pub struct Attached {
+    /// The way to the maps.
+    pub datapath: Datapath,
+    /// What the programs say.
+    pub log: KernelLog,
+    /// Whether an earlier agent's links were taken over.
+    pub takeover: bool,
+}
+
+/// Why the programs could not be attached.
+#[derive(Debug, Error)]
+pub enum AttachError {
+    /// The pins could not be used.
+    #[error(transparent)]
+    Pins(#[from] PinError),
+    /// The object or its maps were refused.
+    #[error("cannot load the eBPF object: {0} (needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or root)")]
+    Load(#[from] EbpfError),
+    /// A program was refused.
+    #[error("cannot load the eBPF program {name}: {source}")]
+    Program {
+        /// Which.
+        name: &'static str,
+        /// What the verifier said.
+        source: Box<ProgramError>,
+    },
+    /// The object lacks a program.
+    #[error("the eBPF object has no program {0}: build it again (cargo xtask build-ebpf)")]
+    Missing(&'static str),
+    /// A map could not be used.
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+    /// The programs' log could not be opened.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The kernel refused to attach.
+    #[error("cannot attach the eBPF program {name} to cgroup {}: {source}", cgroup.0)]
+    Attach {
+        /// Which.
+        name: &'static str,
+        /// To what.
+        cgroup: CgroupId,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// One program's link as the kernel has it.
+#[derive(Debug, Clone, Serialize)]
+pub struct LinkState {
+    /// The program.
+    pub program: &'static str,
+    /// The id of the program that runs; none when nothing is pinned.
+    pub program_id: Option<u32>,
+    /// The cgroup that it is attached to; none when nothing is pinned or that cgroup is gone.
+    pub cgroup: Option<CgroupId>,
+    /// Whether that is the intended cgroup.
+    pub ok: bool,
+}
+
+impl Datapath {
+    /// Loads the programs and attaches them to the tree's base, for good: they stay when the agent ends.
+    ///
+    /// Links that an earlier agent pinned keep running without a gap and get the new programs in one step each; maps keep
+    /// their contents. A link that sits on another cgroup, or on one that is gone, is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError`]. Links made by the failed attempt are removed again; an earlier agent's stay.
+    pub fn attach(options: &AttachOptions<'_>) -> Result<Attached, AttachError> {
+        let pins = Pins::open(&options.bpffs)?;
+        let mut ebpf = load_object(&mut loader(options, &pins))?;
+        // All are loaded before the first is attached: a refusal changes nothing.
+        let programs = PROGRAMS
+            .into_iter()
+            .map(|(name, hook)| Ok((name, hook, load_program(&mut ebpf, name)?)))
+            .collect::<Result<Vec<_>, AttachError>>()?;
+        let log = KernelLog::new(&mut ebpf)?;
+        let maps = Arc::new(Maps::take(&mut ebpf)?);
+        let datapath = Self { maps };
+        datapath.set_take_all(options.take_all)?;
+
+        let takeover = attach_programs(&pins, options.cgroups, &programs)?;
+        pins.remove_others(&PROGRAMS.map(|(name, _)| name))?;
+        Ok(Attached { datapath, log, takeover })
+    }
+
+    /// Whether every TCP destination is taken, or registered ones only.
+    ///
+    /// # Errors
+    ///
+    /// [`MapsError`].
+    pub fn set_take_all(&self, take_all: bool) -> Result<(), MapsError> {
+        let settings = &self.maps.settings;
+        settings.lock().set(0, Settings { take_all: take_all.into() }, 0).map_err(settings.failed())
+    }
+}
+
+/// What is attached under `bpffs`, program by program, compared with the tree's base. A link outlives its cgroup, and
+/// then does nothing.
+///
+/// # Errors
+///
+/// [`PinError`].
+pub fn links(bpffs: &Path, cgroups: &CgroupTree) -> Result<Vec<LinkState>, PinError> {
+    let pins = Pins::open(bpffs)?;
+    let state = |program| {
+        let info = pins.link(program)?.and_then(|link| sys::link_info(link.as_fd()).ok());
+        let cgroup = info.map(|info| CgroupId(info.cgroup_id)).filter(|id| id.0 != 0);
+        let ok = cgroup == Some(cgroups.base_id());
+        Ok(LinkState { program, program_id: info.map(|info| info.program_id), cgroup, ok })
+    };
+    PROGRAMS.into_iter().map(|(name, _)| state(name)).collect()
+}
+
+/// Loads every program without attaching or pinning anything, and tells `report` how each fared.
+pub(super) fn try_programs(mut report: impl FnMut(&'static str, Result<(), AttachError>)) -> Result<(), AttachError> {
+    let mut ebpf = load_object(&mut EbpfLoader::new())?;
+    for (name, _) in PROGRAMS {
+        report(name, load_program(&mut ebpf, name).map(drop));
+    }
+    Ok(())
+}
+
+fn loader<'a>(options: &AttachOptions<'_>, pins: &Pins) -> EbpfLoader<'a> {
+    let mut loader = EbpfLoader::new();
+    loader.override_global(LEVEL, options.verbosity.level(), true);
+    for name in maps::PINNED {
+        loader.map_pin_path(name, pins.map(name));
+    }
+    if let Some(max_pending) = options.max_pending {
+        loader.map_max_entries("PENDING", max_pending);
+    }
+    loader
+}
+
+fn load_object(loader: &mut EbpfLoader<'_>) -> Result<Ebpf, AttachError> {
+    // The verifier's words only matter when it refuses; then it is asked again with them.
+    Ok(loader.verifier_log_level(VerifierLogLevel::DEBUG).load(OBJECT)?)
+}
+
+fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<ProgramFd, AttachError> {
+    let refused = |source| AttachError::Program { name, source: Box::new(source) };
+    let program = ebpf.program_mut(name).ok_or(AttachError::Missing(name))?;
+    match program {
+        Program::CgroupSock(program) => program.load(),
+        Program::CgroupSockAddr(program) => program.load(),
+        Program::SockOps(program) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+    .map_err(refused)?;
+    program.fd().and_then(|fd| fd.try_clone().map_err(ProgramError::IOError)).map_err(refused)
+}
+
+/// Whether any link was an earlier agent's.
+fn attach_programs(
+    pins: &Pins,
+    cgroups: &CgroupTree,
+    programs: &[(&'static str, Hook, ProgramFd)],
+) -> Result<bool, AttachError> {
+    let mut made = Vec::new();
+    let mut takeover = false;
+    for (name, hook, program) in programs {
+        let refused = |source| AttachError::Attach { name, cgroup: cgroups.base_id(), source };
+        let attached = take_over(pins, cgroups.base_id(), name, program.as_fd()).and_then(|taken| {
+            if taken {
+                takeover = true;
+                return Ok(());
+            }
+            let link = sys::attach(program.as_fd(), cgroups.base_dir(), *hook).map_err(refused)?;
+            pins.pin_link(name, link.as_fd())?;
+            made.push(*name);
+            Ok(())
+        });
+        if let Err(error) = attached {
+            for name in made.into_iter().rev() {
+                pins.unpin_link(name)?;
+            }
+            return Err(error);
+        }
+    }
+    Ok(takeover)
+}
+
+/// Swaps the program of a pinned link, if there is one and it sits where it should. One that does not is removed.
+fn take_over(pins: &Pins, base: CgroupId, name: &str, program: BorrowedFd<'_>) -> Result<bool, AttachError> {
+    let Some(link) = pins.link(name)? else { return Ok(false) };
+    let on_base = sys::link_info(link.as_fd()).is_ok_and(|info| info.cgroup_id == base.0);
+    if on_base && sys::update(link.as_fd(), program).is_ok() {
+        return Ok(true);
+    }
+    pins.unpin_link(name)?;
+    Ok(false)
+}

@@ -1,0 +1,135 @@
+//! The agent's listeners, one pair in each network namespace in scope.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    os::fd::{AsFd, AsRawFd},
+    sync::Arc,
+};
+
+use rustix::net::{AddressFamily, bind, listen, sockopt};
+use thiserror::Error;
+use weir_ebpf::ListenerPorts;
+
+use super::{
+    Datapath, Netns, NetnsCookie, NetnsError,
+    maps::{Maps, MapsError},
+    netns::tcp_socket,
+};
+
+/// Connections that may wait for `accept()`; the kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Why listeners could not be opened.
+#[derive(Debug, Error)]
+pub enum ListenError {
+    /// The namespace could not be entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// No listener on the loopback address.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A map could not be used.
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+}
+
+/// The listeners of one namespace. To close them, drop `published` first: from then on flows are denied at `connect()`
+/// rather than lost.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Tells the programs to redirect here, while it lives.
+    pub published: Published,
+    /// On `127.0.0.1`, for IPv4 and v4-mapped destinations. Non-blocking.
+    pub v4: TcpListener,
+    /// On `::1`, where the namespace has IPv6. Non-blocking. Without it, IPv6 destinations are denied.
+    pub v6: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// The namespace's cookie, which names its flows in [`Datapath::take_flow`].
+    #[must_use]
+    pub fn netns(&self) -> NetnsCookie {
+        self.published.netns
+    }
+}
+
+/// Redirection into one namespace's listeners. Ends when dropped, unless another agent has published its own since.
+#[derive(Debug)]
+pub struct Published {
+    maps: Arc<Maps>,
+    netns: NetnsCookie,
+    ports: ListenerPorts,
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        let Self { maps, netns, ports } = self;
+        let withdraw = || match maps.listeners.get(&netns.0)? {
+            Some(current) if current == *ports => maps.listeners.remove(&netns.0),
+            _ => Ok(()),
+        };
+        if let Err(error) = withdraw() {
+            tracing::warn!(%error, netns = netns.0, "listeners stay published; their flows are denied");
+        }
+    }
+}
+
+impl Datapath {
+    /// Opens listeners in a namespace, marks them as the agent's own, and only then publishes them.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`].
+    pub fn open_listeners(&self, netns: &Netns) -> Result<Listeners, ListenError> {
+        let cookie = netns.cookie()?;
+        let (v4, v6) = netns.run(open_pair)??;
+        self.mark(&v4)?;
+        if let Some(v6) = &v6 {
+            self.mark(v6)?;
+        }
+        let ports = ListenerPorts { v4: port(&v4)?, v6: v6.as_ref().map_or(Ok(0), port)? };
+        self.maps.listeners.insert(&cookie.0, &ports)?;
+        Ok(Listeners { published: Published { maps: Arc::clone(&self.maps), netns: cookie, ports }, v4, v6 })
+    }
+
+    fn mark(&self, listener: &TcpListener) -> Result<(), MapsError> {
+        let marks = &self.maps.own_listeners;
+        marks.lock().insert(&listener.as_fd().as_raw_fd(), 1, 0).map_err(marks.failed())
+    }
+}
+
+fn port(listener: &TcpListener) -> Result<u32, ListenError> {
+    let unnamed = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let addr = listener.local_addr().map_err(|source| ListenError::Listen { addr: unnamed, source })?;
+    Ok(addr.port().into())
+}
+
+fn open_pair() -> Result<(TcpListener, Option<TcpListener>), ListenError> {
+    let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    let v4 = open(v4).map_err(|source| ListenError::Listen { addr: v4, source })?;
+    match open(v6) {
+        Ok(v6) => Ok((v4, Some(v6))),
+        // A namespace without IPv6 cannot reach IPv6 destinations either.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)) => Ok((v4, None)),
+        Err(source) => Err(ListenError::Listen { addr: v6, source }),
+    }
+}
+
+/// Neither `SO_REUSEADDR` nor `SO_REUSEPORT`: nobody else may share the port.
+fn open(addr: SocketAddr) -> io::Result<TcpListener> {
+    let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = tcp_socket(family)?;
+    if addr.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    bind(&socket, &addr)?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}

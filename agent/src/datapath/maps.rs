@@ -1,0 +1,160 @@
+//! The maps, typed. Each is locked for as long as one system call takes: aya's writers take `&mut`.
+
+use std::{
+    fmt,
+    hash::Hash,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SkStorage},
+};
+use thiserror::Error;
+use weir_ebpf::{Address, Agent, EndpointCounters, Flow, ListenerPorts, Origin, PendingKey, Settings};
+
+/// The maps that are pinned, so that they outlive the agent.
+pub(super) const PINNED: [&str; 11] = [
+    "AGENTS",
+    "SCOPE",
+    "DESTINATIONS",
+    "LISTENERS",
+    "PENDING",
+    "SETTINGS",
+    "ENDPOINTS",
+    "DENIALS",
+    "FLOW",
+    "ORIGIN",
+    "OWN_LISTENERS",
+];
+
+/// A map could not be read or written.
+#[derive(Debug, Error)]
+#[error("cannot use the eBPF map {name}: {source}")]
+pub struct MapsError {
+    pub(super) name: &'static str,
+    pub(super) source: MapError,
+}
+
+/// One map.
+pub(super) struct Shared<M> {
+    name: &'static str,
+    map: Mutex<M>,
+}
+
+impl<M> fmt::Debug for Shared<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl<M> Shared<M> {
+    /// A panic elsewhere leaves no half-written map behind: the kernel's own are the ones that count.
+    pub(super) fn lock(&self) -> MutexGuard<'_, M> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names the map in an error.
+    pub(super) fn failed(&self) -> impl Fn(MapError) -> MapsError {
+        let name = self.name;
+        move |source| MapsError { name, source }
+    }
+}
+
+type Hashed<K, V> = Shared<HashMap<MapData, K, V>>;
+
+/// Every map that the agent uses.
+#[derive(Debug)]
+pub(super) struct Maps {
+    pub(super) agents: Hashed<Agent, u32>,
+    pub(super) scope: Hashed<u64, u32>,
+    pub(super) destinations: Hashed<Address, u32>,
+    pub(super) listeners: Hashed<u64, ListenerPorts>,
+    pub(super) pending: Hashed<PendingKey, Flow>,
+    pub(super) settings: Shared<Array<MapData, Settings>>,
+    pub(super) endpoints: Shared<PerCpuArray<MapData, EndpointCounters>>,
+    pub(super) denials: Shared<PerCpuArray<MapData, u64>>,
+    pub(super) origin: Shared<SkStorage<MapData, Origin>>,
+    pub(super) own_listeners: Shared<SkStorage<MapData, u32>>,
+}
+
+impl Maps {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, MapsError> {
+        Ok(Self {
+            agents: take(ebpf, "AGENTS")?,
+            scope: take(ebpf, "SCOPE")?,
+            destinations: take(ebpf, "DESTINATIONS")?,
+            listeners: take(ebpf, "LISTENERS")?,
+            pending: take(ebpf, "PENDING")?,
+            settings: take(ebpf, "SETTINGS")?,
+            endpoints: take(ebpf, "ENDPOINTS")?,
+            denials: take(ebpf, "DENIALS")?,
+            origin: take(ebpf, "ORIGIN")?,
+            own_listeners: take(ebpf, "OWN_LISTENERS")?,
+        })
+    }
+}
+
+fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<Shared<M>, MapsError> {
+    let failed = |source| MapsError { name, source };
+    let map = ebpf.take_map(name).ok_or_else(|| failed(MapError::InvalidName { name: name.to_owned() }))?;
+    Ok(Shared { name, map: Mutex::new(M::try_from(map).map_err(failed)?) })
+}
+
+impl<K: Pod + Eq + Hash, V: Pod + PartialEq> Hashed<K, V> {
+    /// Makes the map hold exactly `wanted`. What is in both never leaves it, and what is new is there before what is old
+    /// goes.
+    pub(super) fn replace(&self, wanted: &std::collections::HashMap<K, V>) -> Result<(), MapsError> {
+        let mut map = self.lock();
+        let held = map.iter().collect::<Result<std::collections::HashMap<K, V>, _>>().map_err(self.failed())?;
+        for (key, value) in wanted {
+            if held.get(key) != Some(value) {
+                map.insert(key, value, 0).map_err(self.failed())?;
+            }
+        }
+        for key in held.keys().filter(|key| !wanted.contains_key(key)) {
+            remove_if_there(&mut map, key).map_err(self.failed())?;
+        }
+        Ok(())
+    }
+
+    /// Removes the entries that `is_stale` names, and says how many.
+    pub(super) fn remove_where(&self, is_stale: impl Fn(&K, &V) -> bool) -> Result<usize, MapsError> {
+        let mut map = self.lock();
+        // Others change the map meanwhile: an entry that vanished while it was listed is no error.
+        let stale: Vec<K> =
+            map.iter().filter_map(Result::ok).filter(|(key, value)| is_stale(key, value)).map(|(key, _)| key).collect();
+        for key in &stale {
+            remove_if_there(&mut map, key).map_err(self.failed())?;
+        }
+        Ok(stale.len())
+    }
+
+    pub(super) fn insert(&self, key: &K, value: &V) -> Result<(), MapsError> {
+        self.lock().insert(key, value, 0).map_err(self.failed())
+    }
+
+    /// Removes one entry; it need not be there.
+    pub(super) fn remove(&self, key: &K) -> Result<(), MapsError> {
+        remove_if_there(&mut self.lock(), key).map_err(self.failed())
+    }
+
+    /// One entry, if it is there.
+    pub(super) fn get(&self, key: &K) -> Result<Option<V>, MapsError> {
+        found(self.lock().get(key, 0)).map_err(self.failed())
+    }
+}
+
+fn remove_if_there<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>, key: &K) -> Result<(), MapError> {
+    found(map.remove(key)).map(drop)
+}
+
+/// Tells "not there" from failures.
+pub(super) fn found<T>(result: Result<T, MapError>) -> Result<Option<T>, MapError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
