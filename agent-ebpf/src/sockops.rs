@@ -65,14 +65,15 @@ fn flow_of(ctx: &SockOpsContext) -> Option<&'static Flow> {
 #[inline(always)]
 fn key(ctx: &SockOpsContext, flow: &Flow) -> PendingKey {
     let ops = ctx.ops;
-    let source = unsafe {
-        if flow.destination.is_v4() {
-            Address::v4((*ops).local_ip4, 0)
-        } else {
-            // Word by word: the verifier refuses a copy of the array out of the context.
-            Address::v6([(*ops).local_ip6[0], (*ops).local_ip6[1], (*ops).local_ip6[2], (*ops).local_ip6[3]], 0)
-        }
+    // Both addresses are read whatever the family, word by word and volatile: the verifier refuses the one load at a
+    // chosen offset that the compiler would make of it ("dereference of modified ctx ptr").
+    let (v4, v6) = unsafe {
+        let v4 = (&raw const (*ops).local_ip4).read_volatile();
+        let v6 = (&raw const (*ops).local_ip6).cast::<u32>();
+        (v4, [v6.read_volatile(), v6.add(1).read_volatile(), v6.add(2).read_volatile(), v6.add(3).read_volatile()])
     };
+    // Of a v4-mapped connection, the IPv6 address is not filled in yet.
+    let source = if flow.destination.is_v4() { Address::v4(v4, 0) } else { Address::v6(v6, 0) };
     PendingKey {
         netns: flow.netns,
         source_ip: source.ip,
