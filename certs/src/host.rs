@@ -34,7 +34,9 @@ impl Host {
     /// Whether a certificate constrained to this host may carry everything that `other` stands for.
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Name(base) | Self::Suffix(base), Self::Name(name) | Self::Suffix(name)) => is_at_or_below(base, name),
+            (Self::Name(base) | Self::Suffix(base), Self::Name(name) | Self::Suffix(name)) => {
+                is_at_or_below(base, name)
+            }
             (Self::Ip(one), Self::Ip(other)) => one == other,
             _ => false,
         }
