@@ -16,7 +16,7 @@ use x509_parser::{
 
 use crate::{Error, Host};
 
-/// A name that cannot exist (RFC 6761 §6.4): a constraint that permits only this permits no DNS name.
+/// A name that cannot exist (RFC 6761 §6.4). It and the unspecified addresses stand in constraints for "none of this kind".
 pub(crate) const NO_NAME: &str = "invalid";
 
 /// The parts of a certificate that Weir shows or decides by.
@@ -78,7 +78,7 @@ fn permitted_host(subtree: &GeneralSubtree<'_>) -> Option<Host> {
                 32 => IpAddr::from(<[u8; 16]>::try_from(&bytes[..16]).ok()?),
                 _ => return None,
             };
-            Some(Host::Ip(address))
+            Some(Host::Ip(address)).filter(|_| !address.is_unspecified())
         }
         _ => None,
     }

@@ -24,13 +24,27 @@ impl Host {
     pub fn permits(&self, name: &ServerName<'_>) -> bool {
         match (self, name) {
             (Self::Name(base) | Self::Suffix(base), ServerName::DnsName(name)) => {
-                let name = name.as_ref().to_ascii_lowercase();
-                name.strip_suffix(base.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+                is_at_or_below(base, &name.as_ref().to_ascii_lowercase())
             }
             (Self::Ip(permitted), ServerName::IpAddress(address)) => *permitted == IpAddr::from(*address),
             _ => false,
         }
     }
+
+    /// Whether a certificate constrained to this host may carry everything that `other` stands for.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Name(base) | Self::Suffix(base), Self::Name(name) | Self::Suffix(name)) => {
+                is_at_or_below(base, name)
+            }
+            (Self::Ip(one), Self::Ip(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+fn is_at_or_below(base: &str, name: &str) -> bool {
+    name.strip_suffix(base).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 impl FromStr for Host {
@@ -38,12 +52,11 @@ impl FromStr for Host {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let bad = || Error::BadHost(text.to_owned());
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Self::Ip(address));
+        let bracketed = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
+        if let Ok(address) = bracketed.unwrap_or(text).parse::<IpAddr>() {
+            return Ok(Self::Ip(address.to_canonical()));
         }
-        if text.ends_with('.') {
-            return Err(bad());
-        }
+        let text = text.strip_suffix('.').unwrap_or(text);
         let dns = |name| DnsName::try_from(name).map(|name| name.as_ref().to_ascii_lowercase()).map_err(|_| bad());
         match text.strip_prefix("*.") {
             Some(suffix) => dns(suffix).map(Self::Suffix),
@@ -75,12 +88,18 @@ mod tests {
         for text in ["mcp.example.com", "*.tools.example.com", "192.0.2.7", "2001:db8::7", "localhost"] {
             assert_eq!(text.parse::<Host>().unwrap().to_string(), text);
         }
-        assert_eq!("MCP.Example.com".parse::<Host>().unwrap(), Host::Name("mcp.example.com".into()));
+        for (text, one_spelling) in [
+            ("MCP.Example.com.", "mcp.example.com"),
+            ("[2001:DB8::7]", "2001:db8::7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+        ] {
+            assert_eq!(text.parse::<Host>().unwrap().to_string(), one_spelling);
+        }
     }
 
     #[test]
     fn what_is_not_a_host_is_refused() {
-        for text in ["", "*", "*.", "a b", "http://x", "a.*.b", "x:443", "[::1]", "trailing.example.com."] {
+        for text in ["", "*", "*.", "a b", "http://x", "a.*.b", "x:443", "[::1", ".", "a..b"] {
             assert!(text.parse::<Host>().is_err(), "{text:?} was taken for a host");
         }
     }

@@ -90,6 +90,11 @@ impl Intermediate {
         Period { not_before: self.facts.not_before, not_after: self.facts.not_after }
     }
 
+    /// Whether it may sign for everything that `host` stands for.
+    pub fn covers(&self, host: &Host) -> bool {
+        self.permitted().iter().any(|permitted| permitted.covers(host))
+    }
+
     /// The hosts that it may sign for. A wildcard appears as the name that it is below.
     pub fn permitted(&self) -> &[Host] {
         self.facts.permitted.as_deref().unwrap_or_default()

@@ -1,6 +1,10 @@
 //! The root: what stores trust. Its key is read to sign an intermediate and forgotten.
 
-use std::{collections::BTreeSet, net::IpAddr, time::SystemTime};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::SystemTime,
+};
 
 use rcgen::{CidrSubnet, GeneralSubtree, Issuer, NameConstraints, PublicKeyData};
 use rustls_pki_types::CertificateDer;
@@ -82,32 +86,30 @@ impl Root {
 
 /// Constraints that leave `hosts` and nothing else.
 ///
-/// A kind of name that no permitted subtree mentions is unconstrained (RFC 5280 §4.2.1.10), so what `hosts` lacks is closed
-/// by name: DNS names by permitting only [`NO_NAME`], each address family by excluding
-/// all of it.
+/// A kind of name that no permitted subtree mentions is unconstrained (RFC 5280 §4.2.1.10), and some verifiers count IPv4
+/// and IPv6 as two kinds. So each kind that `hosts` lacks is given one that cannot exist. Excluding all of a kind would
+/// say the same, but Java 17 fails on an address of one family beside an excluded range of the other.
 fn constraints(hosts: &[Host]) -> NameConstraints {
-    let names: BTreeSet<&str> = hosts.iter().filter_map(dns_name).collect();
-    let addresses: BTreeSet<IpAddr> = hosts.iter().filter_map(address).collect();
-
-    let mut permitted_subtrees: Vec<_> = names.iter().map(|name| GeneralSubtree::DnsName((*name).into())).collect();
+    let mut names: BTreeSet<&str> = hosts.iter().filter_map(dns_name).collect();
     if names.is_empty() {
-        permitted_subtrees.push(GeneralSubtree::DnsName(NO_NAME.into()));
+        names.insert(NO_NAME);
     }
-    permitted_subtrees.extend(addresses.iter().map(|address| {
-        GeneralSubtree::IpAddress(match address {
-            IpAddr::V4(address) => CidrSubnet::V4(address.octets(), [0xff; 4]),
-            IpAddr::V6(address) => CidrSubnet::V6(address.octets(), [0xff; 16]),
-        })
-    }));
+    let mut addresses: BTreeSet<IpAddr> = hosts.iter().filter_map(address).collect();
+    for nowhere in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
+        if !addresses.iter().any(|address| address.is_ipv4() == nowhere.is_ipv4()) {
+            addresses.insert(nowhere);
+        }
+    }
+    let names = names.into_iter().map(|name| GeneralSubtree::DnsName(name.into()));
+    let addresses = addresses.into_iter().map(|address| GeneralSubtree::IpAddress(exactly(address)));
+    NameConstraints { permitted_subtrees: names.chain(addresses).collect(), excluded_subtrees: Vec::new() }
+}
 
-    let mut excluded_subtrees = Vec::new();
-    if !addresses.iter().any(IpAddr::is_ipv4) {
-        excluded_subtrees.push(GeneralSubtree::IpAddress(CidrSubnet::V4([0; 4], [0; 4])));
+fn exactly(address: IpAddr) -> CidrSubnet {
+    match address {
+        IpAddr::V4(address) => CidrSubnet::V4(address.octets(), [0xff; 4]),
+        IpAddr::V6(address) => CidrSubnet::V6(address.octets(), [0xff; 16]),
     }
-    if !addresses.iter().any(IpAddr::is_ipv6) {
-        excluded_subtrees.push(GeneralSubtree::IpAddress(CidrSubnet::V6([0; 16], [0; 16])));
-    }
-    NameConstraints { permitted_subtrees, excluded_subtrees }
 }
 
 fn dns_name(host: &Host) -> Option<&str> {

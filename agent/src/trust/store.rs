@@ -1,0 +1,182 @@
+//! The host's own trust store, as its distribution keeps it.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+
+use super::{
+    TrustError,
+    files::{self, failed},
+};
+
+/// How a distribution keeps the roots that its programs trust.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Debian, Ubuntu and Alpine: `update-ca-certificates`.
+    Debian,
+    /// Red Hat, Fedora and Amazon Linux: `update-ca-trust`.
+    RedHat,
+}
+
+/// The trust store of the host, or of another tree that has one.
+#[derive(Debug, Clone)]
+pub struct Store {
+    tree: PathBuf,
+    layout: Layout,
+}
+
+/// Whether anything had to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The store was changed.
+    Made,
+    /// It already was as asked for.
+    None,
+}
+
+impl Layout {
+    const ALL: [Self; 2] = [Self::RedHat, Self::Debian];
+
+    /// `debian` or `redhat`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Debian => "debian",
+            Self::RedHat => "redhat",
+        }
+    }
+
+    /// Where an administrator's roots go.
+    fn anchor(self) -> &'static str {
+        match self {
+            Self::Debian => "usr/local/share/ca-certificates/weir.crt",
+            Self::RedHat => "etc/pki/ca-trust/source/anchors/weir.pem",
+        }
+    }
+
+    /// What programs read.
+    fn bundle(self) -> &'static str {
+        match self {
+            Self::Debian => "etc/ssl/certs/ca-certificates.crt",
+            Self::RedHat => "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+        }
+    }
+
+    /// What Java reads, where the distribution keeps it in step.
+    fn java_store(self) -> &'static str {
+        match self {
+            Self::Debian => "etc/ssl/certs/java/cacerts",
+            Self::RedHat => "etc/pki/ca-trust/extracted/java/cacerts",
+        }
+    }
+
+    /// What makes the bundle from the roots.
+    fn tool(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Debian => ("update-ca-certificates", &[]),
+            Self::RedHat => ("update-ca-trust", &["extract"]),
+        }
+    }
+
+    fn is_in(self, tree: &Path) -> bool {
+        let (tool, _) = self.tool();
+        ["usr/sbin", "usr/bin", "sbin", "bin"].iter().any(|dir| tree.join(dir).join(tool).exists())
+    }
+}
+
+impl Store {
+    /// The store of the tree at `tree`, `/` for the host's own. In any other tree its own tool is run, by `chroot`.
+    ///
+    /// # Errors
+    /// [`TrustError::NoStore`] when the tool of no known layout is there.
+    pub fn detect(tree: &Path) -> Result<Self, TrustError> {
+        let layout = Layout::ALL.into_iter().find(|layout| layout.is_in(tree));
+        layout.map(|layout| Self { tree: tree.to_owned(), layout }).ok_or_else(|| TrustError::NoStore(tree.to_owned()))
+    }
+
+    /// How the store is laid out.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Where the root's own copy goes: readable by everybody, a file for `NODE_EXTRA_CA_CERTS`.
+    pub fn anchor(&self) -> PathBuf {
+        self.tree.join(self.layout.anchor())
+    }
+
+    /// All trusted roots in one PEM file.
+    pub fn bundle(&self) -> PathBuf {
+        self.tree.join(self.layout.bundle())
+    }
+
+    /// All trusted roots in Java's format, where the distribution's Java is installed.
+    pub fn java_store(&self) -> PathBuf {
+        self.tree.join(self.layout.java_store())
+    }
+
+    /// Whether programs that read the store trust `root` now.
+    ///
+    /// # Errors
+    /// When the bundle is there and cannot be read.
+    pub fn is_trusted(&self, root: &CertificateDer<'_>) -> Result<bool, TrustError> {
+        let path = self.bundle();
+        let Some(bundle) = files::read(&path)? else { return Ok(false) };
+        Ok(CertificateDer::pem_slice_iter(bundle.as_bytes()).flatten().any(|trusted| trusted == *root))
+    }
+
+    /// Adds `root`, or makes sure that it is there.
+    ///
+    /// # Errors
+    /// When the store cannot be written, when its tool fails, or when the root is not trusted afterwards.
+    pub fn install(&self, root: &CertificateDer<'_>) -> Result<Change, TrustError> {
+        let pem = weir_certs::certificate_pem(root);
+        let anchor = self.anchor();
+        if files::read(&anchor)?.as_ref() == Some(&pem) && self.is_trusted(root)? {
+            return Ok(Change::None);
+        }
+        files::create_public_dir(anchor.parent().unwrap_or(&self.tree))?;
+        files::write_whole(&anchor, &pem, 0o644)?;
+        self.update()?;
+        if self.is_trusted(root)? { Ok(Change::Made) } else { Err(self.unchanged("does not hold the root")) }
+    }
+
+    /// Removes the root, whichever was installed last.
+    ///
+    /// # Errors
+    /// When the store cannot be written, when its tool fails, or when the root is still trusted afterwards.
+    pub fn uninstall(&self, root: &CertificateDer<'_>) -> Result<Change, TrustError> {
+        let removed = files::remove(&self.anchor())?;
+        if !removed && !self.is_trusted(root)? {
+            return Ok(Change::None);
+        }
+        self.update()?;
+        if self.is_trusted(root)? { Err(self.unchanged("still holds the root")) } else { Ok(Change::Made) }
+    }
+
+    fn update(&self) -> Result<(), TrustError> {
+        let (tool, arguments) = self.layout.tool();
+        let mut command = if self.tree == Path::new("/") {
+            Command::new(tool)
+        } else {
+            let mut chroot = Command::new("chroot");
+            chroot.arg(&self.tree).arg(tool);
+            chroot
+        };
+        command.args(arguments).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let Output { status, stderr, .. } = command.output().map_err(failed("run", Path::new(tool)))?;
+        if status.success() {
+            return Ok(());
+        }
+        let reason = format!("{status}: {}", String::from_utf8_lossy(&stderr).trim());
+        Err(TrustError::Child { command: tool.into(), reason })
+    }
+
+    fn unchanged(&self, problem: &'static str) -> TrustError {
+        TrustError::StoreUnchanged { tool: self.layout.tool().0, bundle: self.bundle(), problem }
+    }
+}
