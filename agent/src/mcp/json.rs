@@ -289,7 +289,7 @@ fn is_new<'de>(
 }
 
 /// A key, unescaped; borrowed where it has no escapes.
-struct Key;
+pub(crate) struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {
     type Value = Cow<'de, str>;

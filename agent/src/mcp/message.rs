@@ -6,7 +6,7 @@
 //! counts as absent, and so does a null `error` beside a result and a null `result` beside an error, which some
 //! JSON-RPC libraries write.
 
-use std::{borrow::Cow, collections::HashSet, fmt};
+use std::{collections::HashSet, fmt};
 
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -306,7 +306,7 @@ impl<'de> Visitor<'de> for Members<'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+        while let Some(key) = map.next_key_seed(json::Key)? {
             let member = match &*key {
                 "jsonrpc" => &mut self.jsonrpc,
                 "id" => &mut self.id,

@@ -12,7 +12,8 @@
 //! | [`refusal`] | the answer to what is not let through |
 //! | [`calls`] | which calls wait for a response |
 //!
-//! Parsers here have fuzz targets in `fuzz/`, see its README.
+//! The parsers are fuzzed by `cargo +nightly fuzz run message`, `… sse` and `… endpoint` (with `cargo-fuzz`, from the
+//! repository's root).
 
 use serde::Serialize;
 
