@@ -4,6 +4,7 @@
 mod tests;
 
 use std::{
+    fs, io,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -72,6 +73,14 @@ impl Layout {
         match self {
             Self::Debian => "etc/ssl/certs/java/cacerts",
             Self::RedHat => "etc/pki/ca-trust/extracted/java/cacerts",
+        }
+    }
+
+    /// Where the tool links to each root by name, and from its hash to that name.
+    fn links(self) -> Option<&'static str> {
+        match self {
+            Self::Debian => Some("etc/ssl/certs"),
+            Self::RedHat => None,
         }
     }
 
@@ -159,6 +168,7 @@ impl Store {
     }
 
     fn update(&self) -> Result<(), TrustError> {
+        self.remove_links()?;
         let (tool, arguments) = self.layout.tool();
         let mut command = if self.tree == Path::new("/") {
             Command::new(tool)
@@ -174,6 +184,27 @@ impl Store {
         }
         let reason = format!("{status}: {}", String::from_utf8_lossy(&stderr).trim());
         Err(TrustError::Child { command: tool.into(), reason })
+    }
+
+    /// Debian's tool neither removes the links to a root that is gone nor renews those to one that was replaced. (With
+    /// `--fresh` it does, and for a moment no root at all has links.)
+    fn remove_links(&self) -> Result<(), TrustError> {
+        let Some(dir) = self.layout.links().map(|dir| self.tree.join(dir)) else { return Ok(()) };
+        let links: Vec<(PathBuf, PathBuf)> = match fs::read_dir(&dir) {
+            Ok(entries) => {
+                entries.flatten().filter_map(|entry| Some((entry.path(), fs::read_link(entry.path()).ok()?))).collect()
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed("read", &dir)(error)),
+        };
+        let anchor = Path::new("/").join(self.layout.anchor());
+        for (name, _) in links.iter().filter(|(_, target)| *target == anchor) {
+            for (hash, _) in links.iter().filter(|(_, target)| dir.join(target) == *name) {
+                files::remove(hash)?;
+            }
+            files::remove(name)?;
+        }
+        Ok(())
     }
 
     fn unchanged(&self, problem: &'static str) -> TrustError {

@@ -115,6 +115,25 @@ fn debian_trusts_the_root_and_forgets_it() {
 }
 
 #[test]
+fn debian_links_follow_the_root() {
+    let tree = debian_tree();
+    let store = Store::detect(tree.path()).unwrap();
+    let links = || -> BTreeSet<PathBuf> {
+        let entries = fs::read_dir(tree.path().join("etc/ssl/certs")).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("weir"))).collect()
+    };
+    let (root, next) = (TestPki::new().unwrap().root().clone(), TestPki::new().unwrap().root().clone());
+    store.install(&root).unwrap();
+    let first = links();
+    assert_eq!(first.len(), 2, "not a name and a hash: {first:?}");
+    store.install(&next).unwrap();
+    assert_eq!(links().len(), 2);
+    assert_ne!(links(), first, "the hash is still the first root's");
+    store.uninstall(&next).unwrap();
+    assert!(links().is_empty());
+}
+
+#[test]
 fn red_hat_trusts_the_root_and_forgets_it() {
     comes_and_goes(&red_hat_tree(), Layout::RedHat);
 }
