@@ -13,7 +13,7 @@ use http::HeaderMap;
 
 use super::{
     Body, Class, Era, Kind, Message, Params, Refusal,
-    headers::{METHOD, NAME, PROTOCOL_VERSION, SESSION_ID, decode, mismatch, single},
+    headers::{METHOD, NAME, PROTOCOL_VERSION, decode, mismatch, session_id, single},
     params::{Claim, target_member},
 };
 
@@ -35,25 +35,40 @@ pub struct Context {
 
 /// Tells the era of a request, whether or not it keeps to its rules. `None` for a body that could not be parsed, or no body.
 pub fn tell(headers: &HeaderMap, body: Option<&Body>) -> Era {
-    let claims = |message: &Message| Params::of(message).claimed_version != Claim::Absent;
-    let modern = headers.get_all(PROTOCOL_VERSION).iter().any(|v| v.to_str().is_ok_and(is_modern))
-        || body.is_some_and(|body| body.messages().iter().any(claims));
-    if modern { Era::Modern } else { Era::Session }
+    let messages = body.map(Body::messages).unwrap_or_default();
+    era(headers, messages.iter().any(|message| claims(&Params::of(message))))
 }
 
 /// Checks a request against the rules of its era.
 pub fn classify(headers: &HeaderMap, body: &Body) -> Result<Context, Refusal> {
-    let era = tell(headers, Some(body));
     let version = single(headers, &PROTOCOL_VERSION)?;
-    match body {
-        Body::Single(message) => check_single(headers, era, version, message)?,
-        Body::Batch(_) => check_batch(headers, era, version)?,
-    }
+    let era = match body {
+        Body::Single(message) => {
+            let params = Params::of(message);
+            let era = era(headers, claims(&params));
+            check_single(headers, era, version, message, &params)?;
+            era
+        }
+        Body::Batch(_) => {
+            let era = tell(headers, Some(body));
+            check_batch(headers, era, version)?;
+            era
+        }
+    };
     Ok(Context {
         era,
         protocol_version: version.map(str::to_owned),
-        session_id: single(headers, &SESSION_ID)?.map(str::to_owned),
+        session_id: session_id(headers)?.map(str::to_owned),
     })
+}
+
+fn era(headers: &HeaderMap, claimed: bool) -> Era {
+    let named = headers.get_all(PROTOCOL_VERSION).iter().any(|value| value.to_str().is_ok_and(is_modern));
+    if named || claimed { Era::Modern } else { Era::Session }
+}
+
+fn claims(params: &Params) -> bool {
+    params.claimed_version != Claim::Absent
 }
 
 /// Revisions are dates, so they compare as text; anything else is for the server to judge.
@@ -74,7 +89,13 @@ fn check_batch(headers: &HeaderMap, era: Era, version: Option<&str>) -> Result<(
     Ok(())
 }
 
-fn check_single(headers: &HeaderMap, era: Era, version: Option<&str>, message: &Message) -> Result<(), Refusal> {
+fn check_single(
+    headers: &HeaderMap,
+    era: Era,
+    version: Option<&str>,
+    message: &Message,
+    params: &Params,
+) -> Result<(), Refusal> {
     let (method_header, name_header) = (single(headers, &METHOD)?, single(headers, &NAME)?);
     let Some(method) = message.method() else {
         return match era {
@@ -90,7 +111,6 @@ fn check_single(headers: &HeaderMap, era: Era, version: Option<&str>, message: &
             _ => Ok(()),
         };
     };
-    let params = Params::of(message);
     // Notifications are exempt from presence: this revision defines no headers for them.
     let required = era == Era::Modern && matches!(message.kind, Kind::Request { .. });
     if era == Era::Modern {
