@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
+pub use super::{open_calls::OpenCall, payload::Payload};
 use crate::{identity::Workload, mcp::Era};
 
 /// One thing that happened.
@@ -29,6 +30,8 @@ pub enum What {
     Flow(Box<Flow>),
     /// The agent itself: Application Lifecycle (6002).
     Agent(Agent),
+    /// The end of a call that an earlier agent left open: API Activity (6003), `outcome = "unknown"`.
+    Unfinished(Box<OpenCall>),
 }
 
 /// Where a flow came from and was going.
@@ -119,11 +122,6 @@ pub struct StreamEvents {
     pub kept: Vec<Payload>,
 }
 
-/// JSON text on one line. What is too long is a marked prefix with the keyed digest of the whole (see `audit::payload`).
-#[derive(Debug, Clone, Serialize)]
-#[serde(transparent)]
-pub struct Payload(pub Box<serde_json::value::RawValue>);
-
 /// `event.mcp.phase` (DESIGN's table of phases).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -156,6 +154,21 @@ pub enum Outcome {
     Refused,
     /// The agent ended before it saw a response; written by recovery.
     Unknown,
+}
+
+impl Outcome {
+    /// As records write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+            Self::Broken => "broken",
+            Self::Timeout => "timeout",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// `event.verdict`.
@@ -237,7 +250,8 @@ pub struct Flow {
 }
 
 /// What became of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FlowEnd {
     /// It ran its course through the proxy's protocol handling.
     Closed,
@@ -251,6 +265,20 @@ pub enum FlowEnd {
     ClientTls,
     /// A rule refused it.
     Refused,
+}
+
+impl FlowEnd {
+    /// As records write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Spliced => "spliced",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamTls => "upstream_tls",
+            Self::ClientTls => "client_tls",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 /// The agent's own life.
@@ -274,6 +302,8 @@ pub enum Agent {
     Recovered {
         /// Bytes cut.
         cut_bytes: u64,
+        /// Records that a power loss took before they were synced; only with `durability = "process"`.
+        lost_records: u64,
         /// Calls that were open, each answered by an `unknown` response record.
         open_calls: u64,
     },

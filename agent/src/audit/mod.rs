@@ -1,6 +1,22 @@
 //! The audit log: what happened, in records that are chained, durable before the effect, and checkable by anyone.
 //!
-//! [`event`] says what a record can state, [`ocsf`] how it is written, [`Log`](log::Log) appends it (one writer thread, group
-//! commit), [`verify`] and [`reader`] read it back with nothing but the directory.
+//! | to | there is |
+//! |---|---|
+//! | say what happened | [`event`], with payloads bounded by [`payload`], written as OCSF by [`ocsf`] |
+//! | keep it | [`Log`](log::Log): one writer thread, group commit; [`recovery`] at its opening |
+//! | read it back, with the directory alone | [`reader`], [`view`], [`verify`] |
+//! | agree on bytes | [`chain`] (the line), [`segment`] and [`head`] (the files) |
 
+pub mod chain;
 pub mod event;
+pub mod head;
+pub mod log;
+pub mod ocsf;
+pub mod open_calls;
+pub mod payload;
+pub mod reader;
+pub mod recovery;
+pub mod segment;
+pub mod verify;
+pub mod view;
+mod writer;

@@ -1,0 +1,350 @@
+//! The log's only writer: one thread that takes what is queued, writes it at once, and syncs once.
+//!
+//! A commit is: the lines, `fdatasync`, the head. When a step fails, the segment is cut back to its last commit and
+//! every record of the batch is refused. After a failed `fdatasync` the kernel may have dropped the pages and forgotten the
+//! error, so those bytes are never trusted: they are cut, and later records are written and synced anew.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use aws_lc_rs::rand;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    chain::{Link, LogId, hex},
+    head::{Head, HeadError, HeadFile},
+    log::{AppendError, Entry, Failing, Job, LogOptions, Receipt, Status, WriteError},
+    open_calls::Ledger,
+    recovery::{OpenError, Recovered, Recovery, recover},
+    segment::{Segment, create_dir, sync_dir},
+};
+use crate::config::Durability;
+
+/// Most records in one commit.
+const BATCH: usize = 1024;
+
+/// A log ready to be written.
+pub(super) struct Opened {
+    pub(super) writer: Writer,
+    pub(super) status: Arc<Mutex<Status>>,
+    pub(super) recovery: Recovery,
+}
+
+/// Locks, recovers and opens the log.
+pub(super) fn open(options: &LogOptions) -> Result<Opened, OpenError> {
+    let LogOptions { dir, durability, segment_bytes, boot_id } = options;
+    create_dir(dir).map_err(OpenError::io("create", dir))?;
+    let lock = lock(dir)?;
+    let head = read_or_create_head(dir, boot_id)?;
+    let Recovered { link, epoch, last_segment, ledger, recovery } = recover(dir, &head, boot_id)?;
+    let head = Head {
+        log: head.log,
+        epoch,
+        seq: link.seq,
+        hash: link.hash,
+        synced: link.seq,
+        settled: ledger.oldest().unwrap_or(link.seq + 1),
+        boot: boot_id.clone(),
+    };
+    let io = |doing| OpenError::io(doing, dir);
+    let head_file = HeadFile::open(dir).map_err(io("open the head in"))?;
+    head_file.write(&head).and_then(|()| head_file.sync()).map_err(io("write the head in"))?;
+    let segment = last_segment.map(OpenSegment::open).transpose().map_err(io("open the last segment in"))?;
+    let bytes = total_bytes(dir).map_err(io("list"))?;
+    let status = Status {
+        log: head.log.clone(),
+        epoch: epoch + 1,
+        last_seq: link.seq,
+        appended: 0,
+        refused: 0,
+        bytes,
+        failing: None,
+    };
+    let status = Arc::new(Mutex::new(status));
+    let writer = Writer {
+        dir: dir.clone(),
+        _lock: lock,
+        durability: *durability,
+        segment_bytes: *segment_bytes,
+        epoch: epoch + 1,
+        link,
+        segment,
+        head,
+        head_file,
+        ledger,
+        status: Arc::clone(&status),
+        buffer: Vec::new(),
+        dirty: false,
+        sync_failed: false,
+    };
+    Ok(Opened { writer, status, recovery })
+}
+
+/// Takes the directory for this process, until the file is dropped.
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("lock");
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(OpenError::io("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            let pid = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
+            return Err(OpenError::InUse { dir: dir.to_owned(), pid });
+        }
+        Err(fs::TryLockError::Error(error)) => return Err(OpenError::Io { doing: "lock", path, error }),
+    }
+    let pid = format!("{}\n", std::process::id());
+    // The pid only helps a person; a full disk must not keep the agent from starting.
+    let _ = file.set_len(0).and_then(|()| file.write_all(pid.as_bytes()));
+    Ok(file)
+}
+
+fn read_or_create_head(dir: &Path, boot_id: &str) -> Result<Head, OpenError> {
+    match Head::read(dir) {
+        Ok(head) => return Ok(head),
+        Err(HeadError::Missing(_)) if Segment::list(dir).map_err(OpenError::io("list", dir))?.is_empty() => {}
+        Err(error) => return Err(OpenError::Head(error)),
+    }
+    let mut random = [0; 16];
+    rand::fill(&mut random)
+        .map_err(|_| io::Error::other("no random bytes"))
+        .map_err(OpenError::io("name the log in", dir))?;
+    let id = LogId::parse(&hex(&random)).ok_or_else(|| io::Error::other("no id"));
+    let head = Head::new(id.map_err(OpenError::io("name the log in", dir))?, boot_id.to_owned());
+    HeadFile::create(dir, &head).map_err(OpenError::io("create the head in", dir))?;
+    Ok(head)
+}
+
+fn total_bytes(dir: &Path) -> io::Result<u64> {
+    Segment::list(dir)?.iter().map(|segment| Ok(fs::metadata(&segment.path)?.len())).sum()
+}
+
+/// Starts the writer's thread. It ends when it is closed or every [`Log`](super::log::Log) is gone.
+pub(super) fn spawn(writer: Writer, jobs: mpsc::Receiver<Job>) -> io::Result<()> {
+    thread::Builder::new().name("weir-audit".to_owned()).spawn(move || run(writer, jobs)).map(drop)
+}
+
+fn run(mut writer: Writer, mut jobs: mpsc::Receiver<Job>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut closing: Option<oneshot::Sender<_>> = None;
+    while closing.is_none() && jobs.blocking_recv_many(&mut batch, BATCH) > 0 {
+        let mut entries = Vec::with_capacity(batch.len());
+        for job in batch.drain(..) {
+            match job {
+                Job::Append(entry) if closing.is_none() => entries.push(entry),
+                // Dropping the reply tells the caller that the log is closed.
+                Job::Append(_) => {}
+                Job::Close(reply) => closing = closing.or(Some(reply)),
+            }
+        }
+        writer.append(entries);
+    }
+    let result = writer.finish().map_err(|error| AppendError::Write(Arc::new(error)));
+    // Unlocked before the answer: whoever waits for it may open the log at once.
+    drop(writer);
+    drop(jobs);
+    if let Some(reply) = closing {
+        let _ = reply.send(result);
+    }
+}
+
+pub(super) struct Writer {
+    dir: PathBuf,
+    _lock: File,
+    durability: Durability,
+    segment_bytes: u64,
+    epoch: u64,
+    link: Link,
+    segment: Option<OpenSegment>,
+    /// The head as it was last written.
+    head: Head,
+    head_file: HeadFile,
+    ledger: Ledger,
+    status: Arc<Mutex<Status>>,
+    buffer: Vec<u8>,
+    /// The files may hold more than was committed.
+    dirty: bool,
+    /// Something that was written could not be synced: `head.synced` stays where it is until the next start.
+    sync_failed: bool,
+}
+
+struct OpenSegment {
+    path: PathBuf,
+    file: File,
+    /// Bytes committed.
+    length: u64,
+}
+
+impl OpenSegment {
+    fn open(segment: Segment) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&segment.path)?;
+        let length = file.metadata()?.len();
+        Ok(Self { path: segment.path, file, length })
+    }
+}
+
+impl Writer {
+    /// Commits the records together and answers each.
+    fn append(&mut self, entries: Vec<Entry>) {
+        if entries.is_empty() {
+            return;
+        }
+        let first = self.link.seq + 1;
+        let result = self.commit(&entries).map_err(Arc::new);
+        self.report(entries.len() as u64, result.as_ref().err());
+        for (seq, entry) in (first..).zip(entries) {
+            let answer = match &result {
+                Ok(()) => Ok(Receipt { epoch: self.epoch, seq }),
+                Err(error) => Err(AppendError::Write(Arc::clone(error))),
+            };
+            // Whoever no longer waits has dropped its end.
+            let _ = entry.reply.send(answer);
+        }
+    }
+
+    fn report(&self, count: u64, error: Option<&Arc<WriteError>>) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        match error {
+            None => {
+                status.last_seq = self.link.seq;
+                status.appended += count;
+                status.bytes += self.buffer.len() as u64;
+                if status.failing.take().is_some() {
+                    tracing::info!(seq = self.link.seq, "the audit log can be written again");
+                }
+            }
+            Some(error) => {
+                status.refused += count;
+                let since = status.failing.as_ref().map_or_else(Timestamp::now, |failing| failing.since);
+                if status.failing.is_none() {
+                    tracing::error!(%error, "the audit log cannot be written: calls are refused");
+                }
+                status.failing = Some(Failing { since, error: error.to_string() });
+            }
+        }
+    }
+
+    fn commit(&mut self, entries: &[Entry]) -> Result<(), WriteError> {
+        self.repair()?;
+        self.roll()?;
+        let mut link = self.link.clone();
+        self.buffer.clear();
+        self.buffer.shrink_to(1 << 20);
+        for entry in entries {
+            link.append(&mut self.buffer, &self.head.log, self.epoch, &entry.event);
+        }
+        self.dirty = true;
+        if let Err(error) = self.write(&link, entries) {
+            // Space may be short: the cut is attempted now, so that what is left is whole, and again before the next write.
+            let _ = self.repair();
+            return Err(error);
+        }
+        self.dirty = false;
+        self.link = link;
+        Ok(())
+    }
+
+    fn write(&mut self, link: &Link, entries: &[Entry]) -> Result<(), WriteError> {
+        let Some(segment) = &mut self.segment else { return Ok(()) };
+        let failed = |doing| {
+            let path = segment.path.clone();
+            move |error| WriteError { doing, path, error }
+        };
+        segment.file.write_all_at(&self.buffer, segment.length).map_err(failed("write"))?;
+        if self.durability == Durability::Sync {
+            segment.file.sync_data().map_err(failed("sync"))?;
+        }
+        let first = self.link.seq + 1;
+        let head = Head {
+            epoch: self.epoch,
+            seq: link.seq,
+            hash: link.hash,
+            synced: if self.durability == Durability::Sync { link.seq } else { self.head.synced },
+            settled: self.ledger.oldest().unwrap_or(first),
+            ..self.head.clone()
+        };
+        self.head_file.write(&head).map_err(failed("write the head beside"))?;
+        self.head = head;
+        segment.length += self.buffer.len() as u64;
+        for (seq, entry) in (first..).zip(entries) {
+            self.ledger.enter(entry.mark, seq);
+        }
+        Ok(())
+    }
+
+    /// Takes back what a failed commit may have left.
+    fn repair(&mut self) -> Result<(), WriteError> {
+        if !self.dirty {
+            return Ok(());
+        }
+        if let Some(segment) = &self.segment {
+            let failed = |doing| {
+                let path = segment.path.clone();
+                move |error| WriteError { doing, path, error }
+            };
+            self.head_file.write(&self.head).map_err(failed("restore the head beside"))?;
+            segment.file.set_len(segment.length).map_err(failed("cut back"))?;
+        }
+        self.dirty = false;
+        Ok(())
+    }
+
+    /// Goes on in a new segment when there is none or it is full.
+    fn roll(&mut self) -> Result<(), WriteError> {
+        if let Some(segment) = &self.segment {
+            if segment.length < self.segment_bytes {
+                return Ok(());
+            }
+            self.sync_all_written();
+        }
+        let segment = Segment::at(&self.dir, self.link.seq + 1);
+        let path = segment.path.clone();
+        let opened = OpenSegment::open(segment).and_then(|segment| {
+            // Left by a roll that failed half-way.
+            segment.file.set_len(0)?;
+            sync_dir(&self.dir)?;
+            Ok(OpenSegment { length: 0, ..segment })
+        });
+        self.segment = Some(opened.map_err(|error| WriteError { doing: "create", path, error })?);
+        Ok(())
+    }
+
+    /// With `durability = "process"`, syncs what was written so far. A failure is not the callers': they were promised less.
+    fn sync_all_written(&mut self) {
+        if self.durability == Durability::Sync {
+            return;
+        }
+        let synced = self.segment.as_ref().is_none_or(|segment| {
+            let result = segment.file.sync_data();
+            if let Err(error) = &result {
+                tracing::warn!(%error, segment = %segment.path.display(), "a segment could not be synced");
+            }
+            result.is_ok()
+        });
+        self.sync_failed |= !synced;
+        if !self.sync_failed {
+            self.head.synced = self.link.seq;
+        }
+    }
+
+    /// Leaves everything synced.
+    fn finish(&mut self) -> Result<(), WriteError> {
+        self.repair()?;
+        self.sync_all_written();
+        let failed = |error| WriteError { doing: "write the head in", path: self.dir.clone(), error };
+        self.head_file.write(&self.head).and_then(|()| self.head_file.sync()).map_err(failed)
+    }
+}
