@@ -102,6 +102,9 @@ pub struct Mcp {
     /// Masked `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Payload>,
+    /// The HTTP status that answered; on `response` only, when the answer came with one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
     /// From the request to this record, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
@@ -218,12 +221,16 @@ pub struct Http {
     pub endpoint: String,
     /// The request.
     pub request: HttpRequest,
-    /// The response's status, when there was one.
-    pub status: Option<u16>,
+    /// Joins the record before the request was sent with the one after its response ended.
+    pub request_id: Uuid,
     /// What was decided.
     pub verdict: Verdict,
-    /// From request to the end of the response.
-    pub duration: Duration,
+    /// The response's status, when there was one.
+    pub status: Option<u16>,
+    /// From request to the end of the response; absent in the record before.
+    pub duration: Option<Duration>,
+    /// Server-sent events that the response carried.
+    pub events: u64,
 }
 
 /// A connection.

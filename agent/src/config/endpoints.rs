@@ -55,6 +55,12 @@ pub enum EndpointsError {
 }
 
 impl Registered {
+    /// The endpoint's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.endpoint.name
+    }
+
     /// Whether a request target (path and query) is the endpoint's, rather than something else's on the same host.
     ///
     /// # Errors

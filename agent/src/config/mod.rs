@@ -212,6 +212,8 @@ pub struct Limits {
     /// Longest wait for a request's header block, in milliseconds.
     #[schemars(range(min = 100, max = 300_000))]
     pub header_timeout_ms: u64,
+    /// Longest wait for a request's whole body on an endpoint path, in milliseconds.
+    pub body_timeout_ms: u64,
     /// Idle upstream connections are kept this long for reuse, in milliseconds.
     #[schemars(range(min = 0, max = 600_000))]
     pub pool_idle_ms: u64,
@@ -289,6 +291,7 @@ impl Default for Limits {
             sniff_timeout_ms: 10_000,
             connect_timeout_ms: 10_000,
             header_timeout_ms: 30_000,
+            body_timeout_ms: 60_000,
             pool_idle_ms: 30_000,
             flows: 10_000,
             open_calls: 10_000,

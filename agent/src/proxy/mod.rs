@@ -1,1 +1,374 @@
-//! (in the making)
+//! Drives: takes a flow from `accept` to its last byte and a call from its request to its response, one step after the
+//! other, each a call into one room.
+//!
+//! | file | step |
+//! |---|---|
+//! | `accept` | match a connection with the kernel's facts and the workload |
+//! | `flow` | sniff; verify the server; mint; or splice, or refuse |
+//! | `http` | one request: authority, framing, path |
+//! | `call` | one POST: receive, parse, judge, record, send |
+//! | `answer` | what comes back, recorded message by message and delivered |
+//! | `calls` | calls that wait for their response |
+//! | `record` | from what was seen to what the log keeps, masked |
+//! | `upstream`, `pool` | the way to the server |
+//! | `names` | which addresses are registered |
+//! | `framing`, `headers` | what makes a request readable in one way only |
+//! | `splice`, `stream`, `body`, `decode`, `drain` | the means |
+
+mod accept;
+mod answer;
+mod body;
+mod call;
+mod calls;
+mod decode;
+mod drain;
+mod flow;
+mod framing;
+mod headers;
+mod http;
+mod names;
+mod pool;
+mod record;
+mod splice;
+mod stream;
+mod upstream;
+
+use std::{
+    collections::HashMap,
+    io,
+    net::TcpListener,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::body::Frame;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+pub use self::names::NamesError;
+use self::{
+    body::Feed,
+    calls::{Calls, OpenCall, Scope},
+    drain::Drain,
+    names::Names,
+    pool::Pool,
+};
+use crate::{
+    audit::{
+        event::{Outcome, Payload},
+        log::{AppendError, Log},
+        payload::Payloads,
+    },
+    config::{Config, Registered},
+    datapath::{Datapath, Netns, NetnsCookie},
+    identity::Workloads,
+    mask::{MaskKey, Masks},
+    mcp,
+    tls::{Minter, Upstream},
+};
+
+/// How long a call whose connection has gone may still be answered on another stream of its session.
+const ADRIFT: Duration = Duration::from_secs(300);
+
+/// Flows that nobody accepted for this long are forgotten: their listener has gone.
+const UNACCEPTED: Duration = Duration::from_secs(300);
+
+/// How often idle connections, calls adrift and unconsumed flows are looked through.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
+
+/// What the proxy is built from; each part is a room's.
+pub struct Parts {
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// The kernel side, attached.
+    pub datapath: Datapath,
+    /// From kernel facts to workloads.
+    pub workloads: Workloads,
+    /// Mints what applications see.
+    pub minter: Arc<Minter>,
+    /// Verifies servers by the system's roots and the configured ones.
+    pub system_roots: Upstream,
+    /// Verifies each endpoint's servers, by its name.
+    pub verifiers: HashMap<String, Upstream>,
+    /// The compiled `[[mask]]`.
+    pub masks: Masks,
+    /// What masks are keyed with.
+    pub mask_key: MaskKey,
+    /// How payloads are kept.
+    pub payloads: Payloads,
+    /// The log, open.
+    pub log: Log,
+}
+
+/// The running proxy.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+}
+
+/// What every flow shares.
+pub(crate) struct Shared {
+    config: Arc<Config>,
+    datapath: Datapath,
+    workloads: Workloads,
+    minter: Arc<Minter>,
+    system_roots: Upstream,
+    verifiers: HashMap<String, Upstream>,
+    masks: Masks,
+    mask_key: MaskKey,
+    payloads: Payloads,
+    log: Log,
+    names: Names,
+    pool: Pool,
+    calls: Calls,
+    legacy: LegacyPaths,
+    places: Arc<Semaphore>,
+    counters: Counters,
+    tasks: TaskTracker,
+    drain: Drain,
+}
+
+/// The proxy's state, for `weir status`.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct ProxyStatus {
+    /// Flows open now.
+    pub flows_open: u64,
+    /// Calls waiting for a response.
+    pub calls_open: u64,
+    /// Connections closed because `limits.flows` were open.
+    pub flows_over_limit: u64,
+    /// Connections to a listener that the kernel had not redirected.
+    pub flows_unattributed: u64,
+    /// Registered names without an address, and why.
+    pub unresolved: Vec<(String, String)>,
+}
+
+impl Proxy {
+    /// Puts the parts together. Nothing runs yet.
+    ///
+    /// # Errors
+    /// When the endpoints contradict each other.
+    pub fn new(parts: Parts) -> Result<Self, NamesError> {
+        let Parts { config, datapath, workloads, minter, system_roots, verifiers, masks, mask_key, payloads, log } =
+            parts;
+        let limits = &config.limits;
+        let shared = Shared {
+            names: Names::new(&config.endpoints)?,
+            pool: Pool::new(Duration::from_millis(limits.pool_idle_ms)),
+            calls: Calls::new(limits.open_calls),
+            legacy: LegacyPaths::new(limits.open_calls),
+            places: Arc::new(Semaphore::new(limits.flows)),
+            counters: Counters::default(),
+            tasks: TaskTracker::new(),
+            drain: Drain::default(),
+            config,
+            datapath,
+            workloads,
+            minter,
+            system_roots,
+            verifiers,
+            masks,
+            mask_key,
+            payloads,
+            log,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Learns the registered addresses, once now and then for as long as the proxy runs.
+    pub async fn start_names(&self) {
+        let resolved = self.shared.names.resolve(&self.shared.datapath).await;
+        self.shared.counters.set_unresolved(resolved.unresolved);
+        let mut holds = resolved.holds;
+        let shared = Arc::clone(&self.shared);
+        self.shared.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(holds) => {}
+                    () = shared.drain.started() => return,
+                }
+                let resolved = shared.names.resolve(&shared.datapath).await;
+                shared.counters.set_unresolved(resolved.unresolved);
+                holds = resolved.holds;
+            }
+        });
+    }
+
+    /// Accepts on a namespace's listener.
+    ///
+    /// # Errors
+    /// When the runtime does not take the listener.
+    pub fn listen(&self, netns: &Netns, cookie: NetnsCookie, listener: TcpListener) -> io::Result<()> {
+        let listener = accept::adopt(listener)?;
+        let place = accept::Place { netns: netns.clone(), cookie, port: listener.local_addr()?.port() };
+        self.shared.tasks.spawn(accept::run(Arc::clone(&self.shared), place, listener));
+        Ok(())
+    }
+
+    /// Sweeps what has been idle, adrift or unconsumed too long, until the drain.
+    pub fn start_housekeeping(&self) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(HOUSEKEEPING) => {}
+                    () = shared.drain.started() => return,
+                }
+                shared.pool.sweep();
+                if let Err(error) = shared.datapath.sweep(UNACCEPTED) {
+                    tracing::warn!(%error, "flows that nobody accepted could not be swept");
+                }
+                for call in shared.calls.expire(ADRIFT) {
+                    shared.end_in_background(call, Outcome::Broken);
+                }
+            }
+        });
+    }
+
+    /// The proxy's state.
+    pub fn status(&self) -> ProxyStatus {
+        let shared = &self.shared;
+        ProxyStatus {
+            flows_open: (shared.config.limits.flows - shared.places.available_permits()) as u64,
+            calls_open: shared.calls.len() as u64,
+            flows_over_limit: shared.counters.over_limit.load(Ordering::Relaxed),
+            flows_unattributed: shared.counters.unattributed.load(Ordering::Relaxed),
+            unresolved: shared.counters.unresolved.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    /// Stops taking connections, lets what runs finish for at most `patience`, then cuts the rest. Every call that is
+    /// still open has its end recorded.
+    pub async fn drain(&self, patience: Duration) {
+        let shared = &self.shared;
+        shared.drain.start();
+        shared.tasks.close();
+        if tokio::time::timeout(patience, shared.tasks.wait()).await.is_err() {
+            shared.drain.expire();
+            // Cut flows still write their last record.
+            let _ = tokio::time::timeout(Duration::from_secs(5), shared.tasks.wait()).await;
+        }
+        for call in shared.calls.drain() {
+            if let Err(error) = shared.record_end(&call, None, Outcome::Broken, None, Vec::new()).await {
+                tracing::error!(%error, "the end of a call could not be recorded");
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// JSON text as a record keeps it.
+    fn payload(&self, masked: &[u8]) -> Option<Payload> {
+        self.payloads.fit(masked).ok()
+    }
+
+    fn message_limits(&self) -> mcp::Limits {
+        mcp::Limits { depth: self.config.limits.json_depth, ..mcp::Limits::default() }
+    }
+
+    fn verifier_of(&self, endpoint: &Registered) -> Upstream {
+        self.verifiers.get(endpoint.name()).unwrap_or(&self.system_roots).clone()
+    }
+
+    fn connect_patience(&self) -> Duration {
+        Duration::from_millis(self.config.limits.connect_timeout_ms)
+    }
+
+    /// Records the end of a call and forgets it.
+    async fn end(&self, scope: &Scope, call: &OpenCall, outcome: Outcome) {
+        self.calls.close(scope, call);
+        if let Err(error) = self.record_end(call, None, outcome, None, Vec::new()).await {
+            tracing::error!(%error, call = %call.call_id, "the end of a call could not be recorded");
+        }
+    }
+
+    /// The same, from where nothing can be awaited.
+    fn end_in_background(self: &Arc<Self>, call: Arc<OpenCall>, outcome: Outcome) {
+        let shared = Arc::clone(self);
+        self.spawn_record(async move { shared.record_end(&call, None, outcome, None, Vec::new()).await });
+    }
+
+    fn spawn_record(&self, append: impl Future<Output = Result<(), AppendError>> + Send + 'static) {
+        self.tasks.spawn(async move {
+            if let Err(error) = append.await {
+                tracing::error!(%error, "a record could not be written");
+            }
+        });
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Keys and certificates are in here: nothing of them is printed.
+        f.write_str("Shared")
+    }
+}
+
+/// The message paths that legacy streams have announced, and the streams, while they are open.
+#[derive(Debug)]
+struct LegacyPaths {
+    limit: usize,
+    open: Mutex<HashMap<Scope, Feed>>,
+}
+
+impl LegacyPaths {
+    fn new(limit: usize) -> Self {
+        Self { limit, open: Mutex::default() }
+    }
+
+    fn add(&self, scope: Scope, stream: Feed) {
+        let mut open = self.lock();
+        if open.len() < self.limit {
+            open.insert(scope, stream);
+        }
+    }
+
+    fn remove(&self, scope: &Scope) {
+        self.lock().remove(scope);
+    }
+
+    fn contains(&self, scope: &Scope) -> bool {
+        self.lock().contains_key(scope)
+    }
+
+    /// Puts an event of the agent's own on a stream; false when the stream has gone.
+    async fn tell(&self, scope: &Scope, event: Bytes) -> bool {
+        let stream = self.lock().get(scope).cloned();
+        match stream {
+            Some(stream) => stream.send(Ok(Frame::data(event))).await.is_ok(),
+            None => false,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Scope, Feed>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    over_limit: AtomicU64,
+    unattributed: AtomicU64,
+    unresolved: Mutex<Vec<(String, String)>>,
+}
+
+impl Counters {
+    fn over_limit(&self) {
+        self.over_limit.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn unattributed(&self) {
+        self.unattributed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn set_unresolved(&self, unresolved: Vec<(String, String)>) {
+        for (host, reason) in &unresolved {
+            tracing::warn!(host, reason, "a registered name did not resolve");
+        }
+        *self.unresolved.lock().unwrap_or_else(PoisonError::into_inner) = unresolved;
+    }
+}

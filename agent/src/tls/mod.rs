@@ -23,7 +23,7 @@ use rustls::{
 pub use alert::fatal_alert;
 pub use hello::{ClientHello, InvalidHello, Sniff};
 pub use mint::{MintError, Minter};
-pub use upstream::{RootsError, Upstream, UpstreamTlsError, Upstreams};
+pub use upstream::{RootsError, Upstream, UpstreamTlsError, Upstreams, certificate_covers};
 
 /// The versions spoken on both sides.
 const VERSIONS: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];

@@ -1,6 +1,16 @@
 //! The real server, believed only when its certificate verifies.
 
 mod error;
+/// Whether the certificate that a server presented is good for `host` too. What cannot be told counts as yes.
+#[must_use]
+pub fn certificate_covers(connection: &ClientConnection, host: &str) -> bool {
+    let presented = connection.peer_certificates().and_then(|chain| ParsedCertificate::try_from(chain.first()?).ok());
+    match (presented, ServerName::try_from(host)) {
+        (Some(certificate), Ok(name)) => verify_server_name(&certificate, &name).is_ok(),
+        _ => true,
+    }
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -12,9 +22,10 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, RootCertStore,
-    client::Resumption,
+    ClientConfig, ClientConnection, RootCertStore,
+    client::{Resumption, verify_server_name},
     pki_types::{CertificateDer, ServerName, pem::PemObject},
+    server::ParsedCertificate,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -36,6 +47,12 @@ pub struct Upstreams {
 #[derive(Clone)]
 pub struct Upstream {
     connector: TlsConnector,
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upstream").finish_non_exhaustive()
+    }
 }
 
 /// Why a set of roots could not be made.

@@ -19,7 +19,7 @@ pub(super) fn bound(what: &mut What) -> bool {
     match what {
         What::Call(call) => bounds.call(call),
         What::Http(http) => {
-            let Http { workload: _, route, endpoint: _, request, status: _, verdict, duration: _ } = &mut **http;
+            let Http { route, request, verdict, .. } = &mut **http;
             bounds.route(route);
             bounds.request(request);
             bounds.verdict(verdict);

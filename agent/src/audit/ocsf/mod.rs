@@ -95,12 +95,13 @@ impl Pen {
     }
 
     fn http<'a>(&self, http: &'a Http) -> HttpRecord<'a> {
-        let Http { workload, route, endpoint, request, status, verdict, duration } = http;
+        let Http { workload, route, endpoint, request, request_id, verdict, status, duration, events } = http;
         let denied = verdict.action == Action::Deny;
         let rating = match status {
             _ if denied => (Severity::Medium, Status::Failure("denied")),
             Some(200..400) => (Severity::Informational, Status::Success),
             Some(_) => (Severity::Informational, Status::Failure("Failure")),
+            None if duration.is_none() => (Severity::Informational, Status::Unknown),
             None => (Severity::Low, Status::Failure("broken")),
         };
         let (id, name) = activity::http(&request.method);
@@ -108,13 +109,14 @@ impl Pen {
         let answer = match (denied, status) {
             (true, _) => "denied".to_owned(),
             (false, Some(status)) => status.to_string(),
+            (false, None) if duration.is_none() => "allowed".to_owned(),
             (false, None) => "no response".to_owned(),
         };
         let message = format!("{} {} at {endpoint}: {answer}", request.method, request.path);
         let mut base = self.base(activity, rating, message);
         base.status_detail = verdict.reason.as_deref();
-        base.duration = Some(milliseconds(*duration));
-        base.metadata.correlation = Some(route.flow_id);
+        base.duration = duration.map(milliseconds);
+        base.metadata.correlation = Some(*request_id);
         HttpRecord {
             base,
             control: control(verdict.action, verdict.policy.as_deref()),
@@ -122,7 +124,7 @@ impl Pen {
             http_request: HttpPart::new(request, route),
             http_response: status.map(|code| HttpResponse { code }),
             connection_info: Connection::new(route),
-            mcp: OnlyEndpoint { endpoint },
+            mcp: OnlyEndpoint { endpoint, events: (*events > 0).then_some(*events) },
             ours: Ours { workload, verdict: Cow::Borrowed(verdict), flow: FlowPart::of(route) },
         }
     }
@@ -144,7 +146,7 @@ impl Pen {
             parties: parties(workload, route, endpoint.as_deref()),
             connection_info: Connection::new(route),
             traffic: Traffic { bytes: bytes_in + bytes_out, bytes_in: *bytes_in, bytes_out: *bytes_out },
-            mcp: endpoint.as_deref().map(|endpoint| OnlyEndpoint { endpoint }),
+            mcp: endpoint.as_deref().map(|endpoint| OnlyEndpoint { endpoint, events: None }),
             ours: Ours {
                 workload,
                 verdict: Cow::Owned(verdict),

@@ -270,6 +270,8 @@ pub(super) struct FlowRecord<'a> {
 #[derive(Debug, Serialize)]
 pub(super) struct OnlyEndpoint<'a> {
     pub(super) endpoint: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) events: Option<u64>,
 }
 
 /// Application Lifecycle.

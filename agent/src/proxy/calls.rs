@@ -1,0 +1,224 @@
+//! Calls that wait for their response, wherever it will arrive: on the exchange that asked, on a resumed stream, or on the
+//! legacy transport's event stream.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use super::record::ExchangeFacts;
+use crate::{
+    audit::event::{Payload, StreamEvents},
+    mcp::{self, Id, Kind, Message, Params, calls::OpenError},
+};
+
+/// Within what a JSON-RPC id names one call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Scope {
+    /// One HTTP exchange: requests without a session, and the modern era.
+    Exchange(Uuid),
+    /// `Mcp-Session-Id` of one workload at one endpoint.
+    Session { endpoint: String, workload: String, session: String },
+    /// The legacy transport's message path, of one workload at one endpoint.
+    Legacy { endpoint: String, workload: String, path: String },
+}
+
+impl Scope {
+    /// Whether a response may still arrive on another connection.
+    pub(crate) fn outlives_exchange(&self) -> bool {
+        !matches!(self, Self::Exchange(_))
+    }
+}
+
+/// Who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Asker {
+    /// The client: an ordinary call.
+    Client,
+    /// The server: sampling, elicitation, roots, ping.
+    Server,
+}
+
+/// A request that was recorded and waits for its response.
+#[derive(Debug)]
+pub(crate) struct OpenCall {
+    /// Joins its records.
+    pub(crate) call_id: Uuid,
+    /// The exchange that carried the request.
+    pub(crate) facts: Arc<ExchangeFacts>,
+    /// Who asked.
+    pub(crate) asker: Asker,
+    /// The JSON-RPC id.
+    pub(crate) id: Id,
+    /// The method.
+    pub(crate) method: String,
+    /// The tool, prompt or resource.
+    pub(crate) name: Option<String>,
+    /// What progress notifications name.
+    pub(crate) progress_token: Option<Id>,
+    /// The session that this call began, for `initialize`.
+    pub(crate) session: OnceLock<String>,
+    /// When the request was recorded.
+    pub(crate) started: Instant,
+    /// What is kept of the stream before the response.
+    pub(crate) events: Mutex<StreamEvents>,
+    cancelled: AtomicBool,
+    ended: AtomicBool,
+}
+
+/// Most notifications kept in full within a response's record; beyond it they are counted.
+const KEPT_EVENTS: usize = 32;
+
+/// Most bytes of notifications kept within a response's record.
+const KEPT_EVENT_BYTES: usize = 32 << 10;
+
+impl OpenCall {
+    /// A call that is about to be recorded; `None` for what is not a request.
+    pub(crate) fn of(message: &Message, params: Params, facts: &Arc<ExchangeFacts>, asker: Asker) -> Option<Arc<Self>> {
+        let Kind::Request { id, method, .. } = &message.kind else { return None };
+        Some(Arc::new(Self {
+            call_id: Uuid::now_v7(),
+            facts: Arc::clone(facts),
+            asker,
+            id: id.clone(),
+            method: method.clone(),
+            name: params.target,
+            progress_token: params.progress_token,
+            session: OnceLock::new(),
+            started: Instant::now(),
+            events: Mutex::default(),
+            cancelled: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        }))
+    }
+
+    /// The tool that is called, when one is.
+    pub(crate) fn tool(&self) -> Option<&str> {
+        self.name.as_deref().filter(|_| self.method == "tools/call")
+    }
+
+    /// Claims the right to write the one record that ends this call.
+    pub(crate) fn claim_end(&self) -> bool {
+        !self.ended.swap(true, Ordering::AcqRel)
+    }
+
+    /// Gives the claim back when the record could not be written.
+    pub(crate) fn unclaim_end(&self) {
+        self.ended.store(false, Ordering::Release);
+    }
+
+    /// Whether its end is recorded.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Notes that the client asked to cancel.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+    }
+
+    /// Whether the client asked to cancel.
+    pub(crate) fn was_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Counts a notification that arrived before the response, and keeps it while there is room.
+    pub(crate) fn note_event(&self, masked: impl FnOnce() -> Option<Payload>) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.count += 1;
+        let kept_bytes: usize = events.kept.iter().map(|payload| payload.text().len()).sum();
+        if events.kept.len() < KEPT_EVENTS && kept_bytes < KEPT_EVENT_BYTES {
+            events.kept.extend(masked());
+        }
+    }
+}
+
+/// The open calls of the agent, bounded.
+#[derive(Debug)]
+pub(crate) struct Calls(Mutex<mcp::Calls<(Scope, Asker), Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    call: Arc<OpenCall>,
+    /// Set when nothing carries the call any more but its response may still be fetched.
+    adrift_since: Option<Instant>,
+}
+
+impl Calls {
+    /// An empty table.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self(Mutex::new(mcp::Calls::new(limit)))
+    }
+
+    /// Enters a call. One of the same id that was adrift is given up for it, and returned.
+    ///
+    /// # Errors
+    /// The table is full, or the id is that of a call which is still under way.
+    pub(crate) fn open(&self, scope: &Scope, call: &Arc<OpenCall>) -> Result<Option<Arc<OpenCall>>, OpenError> {
+        let mut calls = self.lock();
+        let key = (scope.clone(), call.asker);
+        let is_adrift = calls.get(&key, &call.id).is_some_and(|entry| entry.adrift_since.is_some());
+        let given_up = if is_adrift { calls.close(&key, &call.id) } else { None };
+        calls.open(key, call.id.clone(), Entry { call: Arc::clone(call), adrift_since: None })?;
+        Ok(given_up.map(|entry| entry.call))
+    }
+
+    /// The open call that `id` names.
+    pub(crate) fn find(&self, scope: &Scope, asker: Asker, id: &Id) -> Option<Arc<OpenCall>> {
+        self.lock().get(&(scope.clone(), asker), id).map(|entry| Arc::clone(&entry.call))
+    }
+
+    /// Removes a call whose end is recorded.
+    pub(crate) fn close(&self, scope: &Scope, call: &OpenCall) {
+        let mut calls = self.lock();
+        let key = (scope.clone(), call.asker);
+        if calls.get(&key, &call.id).is_some_and(|entry| entry.call.call_id == call.call_id) {
+            calls.close(&key, &call.id);
+        }
+    }
+
+    /// Removes every call of a scope that has gone.
+    pub(crate) fn close_scope(&self, scope: &Scope) -> Vec<Arc<OpenCall>> {
+        let mut calls = self.lock();
+        let mut closed = calls.close_scope(&(scope.clone(), Asker::Client));
+        closed.extend(calls.close_scope(&(scope.clone(), Asker::Server)));
+        closed.into_iter().map(|(_, entry)| entry.call).collect()
+    }
+
+    /// Notes that no connection carries the call any more.
+    pub(crate) fn set_adrift(&self, scope: &Scope, call: &OpenCall) {
+        let mut calls = self.lock();
+        let key = (scope.clone(), call.asker);
+        if let Some(entry) = calls.close(&key, &call.id) {
+            let adrift = Entry { adrift_since: entry.adrift_since.or_else(|| Some(Instant::now())), ..entry };
+            // It was just taken out, so there is room and its id is free.
+            let _ = calls.open(key, call.id.clone(), adrift);
+        }
+    }
+
+    /// Removes the calls that have been adrift longer than `patience`.
+    pub(crate) fn expire(&self, patience: Duration) -> Vec<Arc<OpenCall>> {
+        let expired = |since: Instant| since.elapsed() >= patience;
+        let over = |entry: &Entry| entry.adrift_since.is_some_and(expired) || entry.call.has_ended();
+        self.lock().close_expired(over).into_iter().map(|(_, entry)| entry.call).collect()
+    }
+
+    /// Removes all, at the end of the agent.
+    pub(crate) fn drain(&self) -> Vec<Arc<OpenCall>> {
+        self.lock().close_expired(|_| true).into_iter().map(|(_, entry)| entry.call).collect()
+    }
+
+    /// How many are open.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, mcp::Calls<(Scope, Asker), Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

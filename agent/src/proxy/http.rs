@@ -1,0 +1,333 @@
+//! One client connection at an endpoint, request by request: whose is it, is it a message, and where does it go.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, request::Parts};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use uuid::Uuid;
+
+use super::{
+    Shared,
+    answer::{self, Stream},
+    body::{self, Body, BoxError},
+    call,
+    flow::FlowContext,
+    framing::{Watch, Watched},
+    headers::{self, HeadError},
+    record::{self, ExchangeFacts, HttpEnd},
+    upstream::{SendError, Server},
+};
+use crate::{
+    config::{OtherPaths, Registered},
+    mcp::{self, Asked, Class, Era, Refusal},
+};
+
+/// One client connection whose requests are an endpoint's.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// The agent.
+    pub(crate) shared: Arc<Shared>,
+    /// The flow.
+    pub(crate) flow: Arc<FlowContext>,
+    /// The endpoint that the connection was opened for.
+    pub(crate) endpoint: Arc<Registered>,
+    /// The name that TLS was set up for; `None` for plain HTTP.
+    pub(crate) host: Option<String>,
+    /// Where requests go.
+    pub(crate) server: Arc<Server>,
+}
+
+/// A refusal that a request's head is enough for.
+struct HeadRefusal {
+    status: StatusCode,
+    why: Refusal,
+}
+
+/// Where a request goes.
+enum Target {
+    /// A message, or a stream of them.
+    Endpoint,
+    /// Something else on the same host.
+    Other,
+}
+
+impl Connection {
+    /// A connection that is about to be served.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        flow: Arc<FlowContext>,
+        endpoint: Arc<Registered>,
+        host: Option<String>,
+        server: Arc<Server>,
+    ) -> Arc<Self> {
+        Arc::new(Self { shared, flow, endpoint, host, server })
+    }
+
+    /// Serves requests until either side ends the connection. Returns why, when it broke.
+    pub(crate) async fn serve<IO>(self: Arc<Self>, io: IO, h2: bool) -> Option<String>
+    where
+        IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        let limits = &shared.config.limits;
+        let header_bytes = limits.header_bytes;
+        let ended = if h2 {
+            let service = service_fn(move |request| Arc::clone(&self).exchange(request, None));
+            let connection = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
+                .max_concurrent_streams(256)
+                .serve_connection(TokioIo::new(io), service);
+            let mut connection = std::pin::pin!(connection);
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = shared.drain.started() => {
+                    connection.as_mut().graceful_shutdown();
+                    shared.drain.bound(connection).await.unwrap_or(Ok(()))
+                }
+            }
+        } else {
+            let (io, watch) = Watched::new(io, header_bytes);
+            let service = service_fn(move |request| Arc::clone(&self).exchange(request, Some(Arc::clone(&watch))));
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(std::time::Duration::from_millis(limits.header_timeout_ms))
+                .preserve_header_case(true)
+                .max_buf_size(header_bytes.max(8192))
+                .serve_connection(TokioIo::new(io), service);
+            let mut connection = std::pin::pin!(connection);
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = shared.drain.started() => {
+                    connection.as_mut().graceful_shutdown();
+                    shared.drain.bound(connection).await.unwrap_or(Ok(()))
+                }
+            }
+        };
+        ended.err().map(|error| describe(&error))
+    }
+
+    async fn exchange(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        watch: Option<Arc<Watch>>,
+    ) -> Result<Response<Body>, BoxError> {
+        let (mut head, body) = request.into_parts();
+        if let Some(watch) = watch {
+            // Found again where the body is read: a chunk can be as ambiguous as a head.
+            head.extensions.insert(watch);
+        }
+        let target = match self.judge_head(&head) {
+            Ok(target) => target,
+            Err(refusal) => return self.refuse_head(&head, &refusal).await,
+        };
+        headers::strip_hop_by_hop(&mut head.headers);
+        // The body is read to its end before it is judged, so the proxy itself answers `100-continue`.
+        head.headers.remove(http::header::EXPECT);
+        match (target, head.method.clone()) {
+            (Target::Endpoint, Method::POST) => call::post(&self, head, body).await,
+            (Target::Endpoint, Method::GET) => self.listen(head, body).await,
+            _ => self.pass(head, body::passing(body)).await,
+        }
+    }
+
+    /// Whether the request's head leaves one reading, and whose it is.
+    fn judge_head(&self, head: &Parts) -> Result<Target, HeadRefusal> {
+        let refuse = |rule, error: HeadError| HeadRefusal {
+            status: StatusCode::BAD_REQUEST,
+            why: Refusal::new(rule, Class::NotRpc, error.to_string()),
+        };
+        check_watch(head).map_err(|why| HeadRefusal { status: StatusCode::BAD_REQUEST, why })?;
+        headers::check_framing(head).map_err(|e| refuse("http-framing", e))?;
+        let authority = headers::authority(head).map_err(|e| refuse("http-authority", e))?;
+        let asked = headers::canonical_host(authority.host());
+        let port = self.flow.dst.0.port();
+        let default_port = if self.server.tls.is_some() { 443 } else { 80 };
+        let port_agrees = authority.port_u16().unwrap_or(default_port) == port;
+        let host_agrees = match &self.host {
+            Some(opened) => asked == *opened,
+            None => self.shared.names.endpoint_for(&asked, port).is_some_and(|e| e.name() == self.endpoint.name()),
+        };
+        if !host_agrees || !port_agrees {
+            let opened = format!("{}:{port}", self.host.as_deref().unwrap_or(self.endpoint.name()));
+            let error = HeadError::Misdirected { asked: authority.to_string(), opened };
+            let status = StatusCode::MISDIRECTED_REQUEST;
+            return Err(HeadRefusal { status, ..refuse("http-misdirected", error) });
+        }
+        let covered = self.endpoint.covers(head.uri.path()).map_err(|error| HeadRefusal {
+            status: StatusCode::BAD_REQUEST,
+            why: Refusal::new("http-path", Class::NotRpc, error.to_string()),
+        })?;
+        match (covered, self.endpoint.endpoint.other_paths) {
+            (true, _) => Ok(Target::Endpoint),
+            (false, OtherPaths::Pass) => Ok(Target::Other),
+            (false, OtherPaths::Deny) => {
+                let reason =
+                    format!("{} is not a path of endpoint {} (other_paths)", head.uri.path(), self.endpoint.name());
+                Err(HeadRefusal {
+                    status: StatusCode::FORBIDDEN,
+                    why: Refusal::new("other-paths", Class::Denied, reason),
+                })
+            }
+        }
+    }
+
+    /// The facts of an exchange whose messages, if any, are of `era`.
+    pub(crate) fn facts(
+        &self,
+        head: &Parts,
+        era: Era,
+        protocol_version: Option<String>,
+        session_id: Option<String>,
+    ) -> Arc<ExchangeFacts> {
+        Arc::new(ExchangeFacts {
+            flow: Arc::clone(&self.flow),
+            endpoint: Arc::clone(&self.endpoint),
+            hostname: self.host.clone(),
+            era,
+            protocol_version,
+            session_id,
+            http: record::http_request(head),
+        })
+    }
+
+    /// The facts of an exchange that is told from its headers alone.
+    fn facts_of_head(&self, head: &Parts) -> Arc<ExchangeFacts> {
+        let session_id = record::header(&head.headers, "mcp-session-id");
+        let version = record::header(&head.headers, "mcp-protocol-version");
+        self.facts(head, mcp::era::tell(&head.headers, None), version, session_id)
+    }
+
+    async fn refuse_head(&self, head: &Parts, refusal: &HeadRefusal) -> Result<Response<Body>, BoxError> {
+        self.shared.record_refused(&self.facts_of_head(head), &refusal.why).await;
+        let mut response = refusal.why.undeliverable(&Asked::Unreadable);
+        *response.status_mut() = refusal.status;
+        Ok(refusal_response(response))
+    }
+
+    /// A stream that the client opens to hear the server: GET of a session, a resumption, or the legacy transport's own.
+    async fn listen(self: &Arc<Self>, head: Parts, body: Incoming) -> Result<Response<Body>, BoxError> {
+        let facts = self.facts_of_head(&head);
+        let exchange = PassedExchange::begin(&self.shared, facts).await?;
+        let legacy_base = head.uri.clone();
+        let (response, conn) = self.send(Request::from_parts(head, body::passing(body))).await?;
+        if headers::media_type(response.headers()).as_deref() != Some("text/event-stream") {
+            return Ok(exchange.finish_with(&self.server, response, conn));
+        }
+        answer::listen(Stream::listening(self, exchange, &legacy_base), response, conn)
+    }
+
+    /// A request that is not a message: passed on as it is, recorded before and after.
+    pub(crate) async fn pass(self: &Arc<Self>, head: Parts, body: Body) -> Result<Response<Body>, BoxError> {
+        let exchange = PassedExchange::begin(&self.shared, self.facts_of_head(&head)).await?;
+        let (response, conn) = self.send(Request::from_parts(head, body)).await?;
+        Ok(exchange.finish_with(&self.server, response, conn))
+    }
+
+    /// Sends one request to the server.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Body>,
+    ) -> Result<(Response<Incoming>, super::upstream::Conn), SendError> {
+        self.server.send(request, &self.shared.pool).await
+    }
+}
+
+/// An exchange that is recorded as HTTP: its beginning is in the log, its end is written when this is dropped.
+#[derive(Debug)]
+pub(crate) struct PassedExchange {
+    shared: Arc<Shared>,
+    facts: Arc<ExchangeFacts>,
+    request_id: Uuid,
+    begun: Instant,
+    status: Option<u16>,
+    events: u64,
+}
+
+impl PassedExchange {
+    /// Records the request, before it is sent.
+    ///
+    /// # Errors
+    /// As the log's: the request must then not be sent.
+    pub(crate) async fn begin(shared: &Arc<Shared>, facts: Arc<ExchangeFacts>) -> Result<Self, BoxError> {
+        let request_id = Uuid::now_v7();
+        shared.record_http(&facts, request_id, record::allow(), None).await?;
+        Ok(Self { shared: Arc::clone(shared), facts, request_id, begun: Instant::now(), status: None, events: 0 })
+    }
+
+    /// The facts it was begun with.
+    pub(crate) fn facts(&self) -> &Arc<ExchangeFacts> {
+        &self.facts
+    }
+
+    /// Notes the response's status.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        self.status = Some(status.as_u16());
+    }
+
+    /// Counts an event of a stream.
+    pub(crate) fn count_event(&mut self) {
+        self.events += 1;
+    }
+
+    /// Passes the response on; the end is recorded when its body has ended, and the connection is kept for reuse.
+    fn finish_with(
+        mut self,
+        server: &Arc<Server>,
+        response: Response<Incoming>,
+        conn: super::upstream::Conn,
+    ) -> Response<Body> {
+        self.answered(response.status());
+        let (mut head, incoming) = response.into_parts();
+        headers::strip_hop_by_hop(&mut head.headers);
+        let (shared, server) = (Arc::clone(&self.shared), Arc::clone(server));
+        let at_end = move || {
+            shared.pool.put(&server.affinity, conn);
+            drop(self);
+        };
+        Response::from_parts(head, body::then(incoming, at_end))
+    }
+}
+
+impl Drop for PassedExchange {
+    fn drop(&mut self) {
+        let end = HttpEnd { status: self.status, duration: self.begun.elapsed(), events: self.events };
+        let (shared, facts, request_id) = (Arc::clone(&self.shared), Arc::clone(&self.facts), self.request_id);
+        self.shared
+            .spawn_record(async move { shared.record_http(&facts, request_id, record::allow(), Some(end)).await });
+    }
+}
+
+/// Refuses a request whose framing was seen to be ambiguous.
+///
+/// # Errors
+/// The refusal.
+pub(crate) fn check_watch(head: &Parts) -> Result<(), Refusal> {
+    match head.extensions.get::<Arc<Watch>>().and_then(|watch| watch.ambiguity()) {
+        None => Ok(()),
+        Some(ambiguity) => Err(Refusal::new("http-framing", Class::NotRpc, ambiguity)),
+    }
+}
+
+/// A refusal as an HTTP response.
+pub(crate) fn refusal_response(response: Response<Bytes>) -> Response<Body> {
+    response.map(|bytes| body::whole(bytes, None))
+}
+
+fn describe(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,248 @@
+//! From what the proxy saw to what the log keeps: every payload is masked here, and nowhere is one written that was not.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, header::USER_AGENT, request::Parts};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{
+    Shared,
+    calls::{Asker, OpenCall},
+    flow::FlowContext,
+};
+use crate::{
+    audit::{
+        event::{self, Action, Event, HttpRequest, Mcp, Outcome, Payload, Phase, Verdict, What},
+        log::AppendError,
+    },
+    config::Registered,
+    mask::Masked,
+    mcp::{Answer, Era, Message, Refusal},
+};
+
+/// What every record of one HTTP exchange shares.
+#[derive(Debug)]
+pub(crate) struct ExchangeFacts {
+    /// The flow that carried it.
+    pub(crate) flow: Arc<FlowContext>,
+    /// The endpoint.
+    pub(crate) endpoint: Arc<Registered>,
+    /// The name that the application asked for.
+    pub(crate) hostname: Option<String>,
+    /// The era, told from this request.
+    pub(crate) era: Era,
+    /// The revision, when the request named one.
+    pub(crate) protocol_version: Option<String>,
+    /// The session, when the request named one.
+    pub(crate) session_id: Option<String>,
+    /// The request line.
+    pub(crate) http: HttpRequest,
+}
+
+/// What of one message is recorded besides the message.
+pub(crate) struct Note<'a> {
+    pub(crate) phase: Phase,
+    pub(crate) call_id: Uuid,
+    pub(crate) method: Option<&'a str>,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) verdict: Verdict,
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) duration: Option<Duration>,
+    pub(crate) events: Option<event::StreamEvents>,
+    pub(crate) status: Option<u16>,
+    pub(crate) edits: Vec<&'static str>,
+    /// The session that the call began; otherwise the exchange's own is recorded.
+    pub(crate) began_session: Option<&'a str>,
+}
+
+impl<'a> Note<'a> {
+    /// An allowed message of `phase`.
+    pub(crate) fn allowed(phase: Phase, call_id: Uuid, method: Option<&'a str>, name: Option<&'a str>) -> Self {
+        Self {
+            phase,
+            call_id,
+            method,
+            name,
+            verdict: allow(),
+            outcome: None,
+            duration: None,
+            events: None,
+            status: None,
+            edits: Vec::new(),
+            began_session: None,
+        }
+    }
+}
+
+/// Nothing objected.
+pub(crate) fn allow() -> Verdict {
+    Verdict { action: Action::Allow, policy: None, reason: None }
+}
+
+/// A protocol rule objected.
+pub(crate) fn deny(refusal: &Refusal) -> Verdict {
+    Verdict { action: Action::Deny, policy: Some(refusal.rule.to_owned()), reason: Some(refusal.reason.clone()) }
+}
+
+/// The request line and what is safe to keep of the headers. Of a query the log keeps the names only.
+pub(crate) fn http_request(head: &Parts) -> HttpRequest {
+    HttpRequest {
+        method: head.method.as_str().to_owned(),
+        path: head.uri.path_and_query().map_or_else(|| head.uri.path().to_owned(), |path| path.as_str().to_owned()),
+        user_agent: header(&head.headers, USER_AGENT.as_str()),
+        version: if head.version == http::Version::HTTP_2 { "2" } else { "1.1" },
+    }
+}
+
+/// A header's value as text, when it is text.
+pub(crate) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
+}
+
+impl Shared {
+    /// Appends the record of one message and waits until it is durable.
+    ///
+    /// # Errors
+    /// As the log's: the message must then not be passed on.
+    pub(crate) async fn record_message(
+        &self,
+        facts: &ExchangeFacts,
+        message: Option<&Message>,
+        note: Note<'_>,
+    ) -> Result<(), AppendError> {
+        let tool = note.name.filter(|_| note.method == Some("tools/call"));
+        let masked = self.mask(facts.endpoint.name(), tool, message.map_or(&[], |message| &message.raw));
+        let payload = |name| masked.at(&[name]).and_then(|part| self.payload(part.as_bytes()));
+        let mcp = Mcp {
+            phase: note.phase,
+            call_id: note.call_id,
+            outcome: note.outcome,
+            method: note.method.map(str::to_owned),
+            name: note.name.map(str::to_owned),
+            endpoint: facts.endpoint.name().to_owned(),
+            era: facts.era,
+            protocol_version: facts.protocol_version.clone(),
+            session_id: note.began_session.map(str::to_owned).or_else(|| facts.session_id.clone()),
+            id: message.and_then(Message::id).and_then(|id| self.payload(id.text())),
+            params: payload("params"),
+            result: payload("result"),
+            error: payload("error"),
+            http_status: note.status,
+            duration_ms: note.duration.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+            events: note.events,
+            edits: note.edits,
+        };
+        let call = event::Call {
+            workload: facts.flow.workload.clone(),
+            route: facts.flow.route(facts.hostname.clone()),
+            mcp,
+            verdict: note.verdict,
+            masked: masked.counts.clone(),
+            http: facts.http.clone(),
+        };
+        let event = Event { time: Timestamp::now(), what: What::Call(Box::new(call)) };
+        self.log.append(event).await.map(drop)
+    }
+
+    /// Records how a call ended, once.
+    ///
+    /// # Errors
+    /// As the log's: a response must then not be delivered.
+    pub(crate) async fn record_end(
+        &self,
+        call: &OpenCall,
+        message: Option<&Message>,
+        outcome: Outcome,
+        status: Option<u16>,
+        edits: Vec<&'static str>,
+    ) -> Result<(), AppendError> {
+        if !call.claim_end() {
+            return Ok(());
+        }
+        let events = std::mem::take(&mut *call.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let note = Note {
+            phase: match call.asker {
+                Asker::Client => Phase::Response,
+                Asker::Server => Phase::ClientResponse,
+            },
+            outcome: Some(outcome),
+            duration: Some(call.started.elapsed()),
+            events: (events.count > 0).then_some(events),
+            status,
+            edits,
+            began_session: call.session.get().map(String::as_str),
+            ..Note::allowed(Phase::Response, call.call_id, Some(&call.method), call.name.as_deref())
+        };
+        let recorded = self.record_message(&call.facts, message, note).await;
+        if recorded.is_err() {
+            call.unclaim_end();
+        }
+        recorded
+    }
+
+    /// Appends the record of an HTTP request that is not a message.
+    ///
+    /// # Errors
+    /// As the log's.
+    pub(crate) async fn record_http(
+        &self,
+        facts: &ExchangeFacts,
+        request_id: Uuid,
+        verdict: Verdict,
+        ended: Option<HttpEnd>,
+    ) -> Result<(), AppendError> {
+        let http = event::Http {
+            workload: facts.flow.workload.clone(),
+            route: facts.flow.route(facts.hostname.clone()),
+            endpoint: facts.endpoint.name().to_owned(),
+            request: facts.http.clone(),
+            request_id,
+            verdict,
+            status: ended.as_ref().and_then(|end| end.status),
+            duration: ended.as_ref().map(|end| end.duration),
+            events: ended.map_or(0, |end| end.events),
+        };
+        let event = Event { time: Timestamp::now(), what: What::Http(Box::new(http)) };
+        self.log.append(event).await.map(drop)
+    }
+
+    /// Records an HTTP request that is refused as a whole. The refusal stands with or without its record: nothing is sent.
+    pub(crate) async fn record_refused(&self, facts: &ExchangeFacts, refusal: &Refusal) {
+        if let Err(error) = self.record_http(facts, Uuid::now_v7(), deny(refusal), None).await {
+            tracing::error!(%error, rule = refusal.rule, "a refused request could not be recorded");
+        }
+    }
+
+    /// A notification as a response's record keeps it.
+    pub(crate) fn masked_event(&self, endpoint: &str, tool: Option<&str>, raw: &[u8]) -> Option<Payload> {
+        self.payload(self.mask(endpoint, tool, raw).text.as_bytes())
+    }
+
+    fn mask<'t>(&self, endpoint: &str, tool: Option<&str>, raw: &'t [u8]) -> Masked<'t> {
+        // A message was parsed before it got here, so it is text; what is not is not kept.
+        let text = std::str::from_utf8(raw).unwrap_or_default();
+        self.masks.for_call(endpoint, tool).apply(text, &self.mask_key)
+    }
+}
+
+/// How an HTTP exchange that is not a message ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HttpEnd {
+    /// The response's status; `None` when there was none.
+    pub(crate) status: Option<u16>,
+    /// From request to end.
+    pub(crate) duration: Duration,
+    /// SSE events that a stream carried.
+    pub(crate) events: u64,
+}
+
+/// How a response's content ends its call.
+pub(crate) fn outcome_of(call: &OpenCall, answer: &Answer) -> Outcome {
+    match answer {
+        Answer::Error(_) if call.was_cancelled() => Outcome::Cancelled,
+        Answer::Error(_) => Outcome::Error,
+        Answer::Result(_) if answer.is_tool_error() => Outcome::Error,
+        Answer::Result(_) => Outcome::Ok,
+    }
+}
