@@ -1,10 +1,33 @@
 //! The commands, and what they print. Each command is one file with its clap `Args` and one `execute`; data goes to
 //! stdout (with `--json`, as JSON), everything else to stderr.
+//!
+//! [`server`] is the running agent's side of the admin socket, [`client`] the commands' side, and [`protocol`] what
+//! passes between them.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    fmt,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use serde::Serialize;
+
+use crate::config::{Config, ConfigError, load};
 
 pub mod audit;
 pub mod ca;
+pub mod check;
+mod cli;
+pub mod client;
+pub mod detach;
+pub mod doctor;
+pub mod protocol;
+pub mod schema;
+pub mod server;
+pub mod status;
+
+pub use cli::Cli;
 
 /// What every command is given.
 #[derive(Debug, Clone)]
@@ -13,6 +36,37 @@ pub struct Context {
     pub config: PathBuf,
     /// `--json`.
     pub json: bool,
+}
+
+impl Context {
+    /// Reads the configuration, without a look at the files that it names.
+    ///
+    /// # Errors
+    /// It cannot be read or is wrong.
+    pub fn load(&self) -> Result<Config, Failure> {
+        Ok(load(&self.config)?)
+    }
+
+    /// Prints data on stdout: as JSON if that was asked for, else as it displays itself, without colours where they
+    /// are not wanted. A reader that has gone away is not a failure.
+    ///
+    /// # Errors
+    /// Stdout cannot be written.
+    pub fn print<T: Serialize + fmt::Display>(&self, data: &T) -> Result<(), Failure> {
+        let mut stdout = anstream::stdout().lock();
+        let written = if self.json {
+            let json = serde_json::to_string_pretty(data).map_err(io::Error::from);
+            json.and_then(|json| writeln!(stdout, "{json}"))
+        } else {
+            writeln!(stdout, "{data}")
+        };
+        match written.and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::Failed(format!("cannot write to stdout: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// How a command ended well: exit 0, or exit 1 when what it checked does not hold.
@@ -33,6 +87,12 @@ pub enum Failure {
     /// Exit 2: bad usage or configuration.
     #[error("{0}")]
     Usage(String),
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
 }
 
 impl Failure {

@@ -77,7 +77,7 @@ impl Position {
         let column = text[line_start..start].chars().count();
         let marked = text[start..end.min(line_end)].chars().count().max(1);
 
-        let first = if column < EXCERPT / 2 { 0 } else { column - EXCERPT / 2 };
+        let first = column.saturating_sub(EXCERPT / 2);
         let visible = text[line_start..line_end].trim_end_matches('\r').chars().skip(first).take(EXCERPT);
         Self {
             line: before.matches('\n').count() + 1,

@@ -34,10 +34,10 @@ pub enum HostError {
     #[error("a host name has at most 253 characters")]
     TooLong,
     /// Not ASCII.
-    #[error("`{0}` is not ASCII; write international names in punycode (`xn--…`)")]
+    #[error("`{0}` is not ASCII")]
     NotAscii(String),
     /// A scheme, a port or a path is attached.
-    #[error("`{0}` is not a bare host; leave out the scheme, the port (see `ports`) and the path (see `paths`)")]
+    #[error("`{0}` is not a bare host")]
     NotBare(String),
     /// A label breaks RFC 1123.
     #[error(
@@ -45,17 +45,33 @@ pub enum HostError {
     )]
     BadLabel(String),
     /// Its last label is a number, so that some programs read an address.
-    #[error("`{0}` looks like an address but is none; write IPv4 addresses as four decimal numbers")]
+    #[error("`{0}` looks like an address but is none")]
     LooksLikeAddress(String),
     /// An address that nobody can connect to.
     #[error("`{0}` is not the address of a host")]
     NotAHost(IpAddr),
     /// `*` elsewhere than in a leading `*.`.
-    #[error("`{0}`: `*` can only stand for the whole first part, as in `*.tools.example.com`")]
+    #[error("`{0}`: `*` can only stand for the whole first part")]
     MisplacedWildcard(String),
     /// `*.com`.
-    #[error("`{0}` takes a whole top-level domain; name at least two labels after `*.`")]
+    #[error("`{0}` takes a whole top-level domain")]
     WildcardTooWide(String),
+}
+
+impl HostError {
+    /// What to do about it in the configuration.
+    pub(super) fn hint(&self) -> &'static str {
+        match self {
+            Self::NotAscii(_) => "write international names in punycode (`xn--…`)",
+            Self::NotBare(_) => "leave out the scheme, the port (see `ports`) and the path (see `paths`)",
+            Self::LooksLikeAddress(_) => "write IPv4 addresses as four decimal numbers",
+            Self::MisplacedWildcard(_) => "write it as in `*.tools.example.com`",
+            Self::WildcardTooWide(_) => "name at least two labels after `*.`",
+            Self::Empty | Self::TooLong | Self::BadLabel(_) | Self::NotAHost(_) => {
+                "name a host, an address or `*.suffix`"
+            }
+        }
+    }
 }
 
 impl FromStr for Host {
@@ -173,7 +189,8 @@ mod tests {
     #[test]
     fn what_is_not_a_host() {
         use HostError as E;
-        let cases: [(&str, fn(String) -> E); 16] = [
+        type Refusal = fn(String) -> HostError;
+        let cases: [(&str, Refusal); 16] = [
             ("bücher.example", E::NotAscii),
             ("https://x.example", E::NotBare),
             ("x.example:443", E::NotBare),

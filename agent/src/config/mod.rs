@@ -138,7 +138,7 @@ pub struct Mask {
     /// Names the rule in `event.masked`; default `mask-<position>`, counted from 1.
     #[serde(default)]
     pub name: Option<String>,
-    /// RFC 9535 JSONPath queries over the JSON-RPC message.
+    /// RFC 9535 `JSONPath` queries over the JSON-RPC message.
     #[schemars(length(min = 1))]
     pub paths: Vec<String>,
     /// Only at these endpoints; empty means all.

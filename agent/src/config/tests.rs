@@ -104,7 +104,7 @@ listen = "tcp:1"
             "5:7: `all` is not supported by this version; use `registered`",
             "6:14: `open` is not supported by this version; use `closed`",
             "8:8: `one two` cannot be a name; use 1 to 64 letters, digits, `.`, `_` and `-`",
-            "9:10: `bücher.example` is not ASCII; write international names in punycode (`xn--…`); name a host, an address or `*.suffix`",
+            "9:10: `bücher.example` is not ASCII; write international names in punycode (`xn--…`)",
             "9:41: `x.example` twice in one endpoint; keep one of them",
             "10:10: 0 is not a port; use 1 to 65535",
             "10:16: port 1 twice; keep one of them",

@@ -137,7 +137,7 @@ fn hosts<'c>(i: usize, endpoint: &'c Endpoint, claims: &mut Claims<'c>, findings
         let pattern: HostPattern = match host.parse() {
             Ok(pattern) => pattern,
             Err(error) => {
-                findings.add(&place, error.to_string(), "name a host, an address or `*.suffix`");
+                findings.add(&place, error.to_string(), error.hint());
                 continue;
             }
         };

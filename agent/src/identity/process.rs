@@ -61,7 +61,7 @@ impl Proc {
     }
 }
 
-/// Field 22 of `/proc/<pid>/stat` (proc_pid_stat(5)), in clock ticks since boot. `comm`, in parentheses, may hold
+/// Field 22 of `/proc/<pid>/stat` (`proc_pid_stat(5)`), in clock ticks since boot. `comm`, in parentheses, may hold
 /// anything, so fields are counted from the last parenthesis.
 fn start_time(stat: &str) -> Option<Duration> {
     let (_, fields) = stat.rsplit_once(')')?;
@@ -70,11 +70,10 @@ fn start_time(stat: &str) -> Option<Duration> {
     Some(Duration::from_nanos(u64::try_from(nanos).ok()?))
 }
 
-/// Whether the real or effective user is `uid`. (`bpf_get_current_uid_gid` gives the real one; what counts here is that
-/// it is the same process.)
+/// Whether the real user is `uid`, which is what `bpf_get_current_uid_gid` gives.
 fn has_uid(status: &str, uid: u32) -> bool {
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    line.is_some_and(|ids| ids.split_ascii_whitespace().take(2).any(|id| id.parse() == Ok(uid)))
+    line.and_then(|ids| ids.split_ascii_whitespace().next()).is_some_and(|real| real.parse() == Ok(uid))
 }
 
 /// The cgroup2 line of `/proc/<pid>/cgroup`.
@@ -99,10 +98,10 @@ mod tests {
     }
 
     #[test]
-    fn real_or_effective_user() {
+    fn the_real_user_counts() {
         let status = "Name:\tUid: 5\nUid:\t1000\t1001\t1002\t1003\n";
-        assert!(has_uid(status, 1000) && has_uid(status, 1001));
-        assert!(!has_uid(status, 1002) && !has_uid(status, 5));
+        assert!(has_uid(status, 1000));
+        assert!(!has_uid(status, 1001) && !has_uid(status, 5));
         assert!(!has_uid("", 0));
     }
 

@@ -26,8 +26,8 @@ type FindPath = dyn Fn(CgroupId) -> Option<String> + Send + Sync;
 /// once is kept, also past the cgroup's own end: a process that was gone before its second flow was looked at still
 /// resolves. The least recently used of 8,192 cgroups makes room; failures are not kept.
 ///
-/// [`resolve`](Self::resolve) makes about ten short system calls on procfs and cgroupfs, none of which waits for a
-/// disk, a lock of the process or the process itself, and holds no lock meanwhile: call it directly from async code.
+/// [`resolve`](Self::resolve) makes some fifteen short system calls on procfs and cgroupfs, which wait for no disk, and
+/// holds no lock meanwhile. Measured at 80 µs in a debug build, so async code calls it directly.
 pub struct Workloads {
     base: String,
     initial_namespace: bool,

@@ -1,0 +1,72 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use super::{Context, Ended, Failure, audit, ca, check, doctor, schema, status};
+
+/// Makes every call to an MCP server visible, attributable, governed and signed, without touching the application.
+#[derive(Debug, clap::Parser)]
+#[command(name = "weir", version, max_term_width = 120)]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/weir/weir.toml")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Validate the configuration and say what it intercepts.
+    Check(Printing<check::Args>),
+    /// Name each prerequisite on this host: whether it is met, and the fix.
+    Doctor(Printing<doctor::Args>),
+    /// Ask the running agent how it is.
+    Status(Printing<status::Args>),
+    /// Read and verify the audit log.
+    Audit(Printing<audit::Args>),
+    /// Manage the certificate authority that workloads trust.
+    Ca(Printing<ca::Args>),
+    /// Print the JSON Schema of the configuration.
+    #[command(hide = true)]
+    Schema(schema::Args),
+}
+
+/// The arguments of a command that prints data.
+#[derive(Debug, clap::Args)]
+struct Printing<A: clap::Args> {
+    #[command(flatten)]
+    args: A,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub fn execute(self) -> Result<Ended, Failure> {
+        let Self { config, command } = self;
+        let context = |json| Context { config, json };
+        match command {
+            Command::Check(Printing { args, json }) => check::execute(&args, &context(json)),
+            Command::Doctor(Printing { args, json }) => doctor::execute(&args, &context(json)),
+            Command::Status(Printing { args, json }) => status::execute(&args, &context(json)),
+            Command::Audit(Printing { args, json }) => audit::execute(&args, &context(json)),
+            Command::Ca(Printing { args, json }) => ca::execute(&args, &context(json)),
+            Command::Schema(args) => schema::execute(&args, &context(true)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

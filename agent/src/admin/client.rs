@@ -1,0 +1,111 @@
+//! The commands' side of the admin socket.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header::HOST};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::{net::UnixStream, time::timeout};
+
+use super::{
+    Failure,
+    protocol::{DETACH, Detached, Refused, STATUS, Status},
+};
+
+/// Longest wait for an answer. Detaching waits for the log and the kernel.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Largest answer: a status with thousands of listeners.
+const MAX_ANSWER: usize = 4 << 20;
+
+/// Why the agent did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error("no agent is running: nothing listens at {}; start it (systemctl start weir), or see `admin.listen`", .0.display())]
+    NotRunning(PathBuf),
+    /// The socket does not let this user in.
+    #[error("no access to {}: run the command as root or with the group of `admin.group`", .0.display())]
+    NoAccess(PathBuf),
+    /// The agent said no.
+    #[error("the agent refused: {0}")]
+    Refused(String),
+    /// The conversation broke.
+    #[error("the agent at {} did not answer as expected: {reason}; see its log", socket.display())]
+    Broken {
+        /// The socket.
+        socket: PathBuf,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// Asks how the agent is.
+///
+/// # Errors
+/// As [`ClientError`] says.
+pub async fn status(socket: &Path) -> Result<Status, ClientError> {
+    ask(socket, Method::GET, STATUS).await
+}
+
+/// Asks the agent to record that it detaches, and to detach.
+///
+/// # Errors
+/// As [`ClientError`] says.
+pub async fn detach(socket: &Path) -> Result<Detached, ClientError> {
+    ask(socket, Method::POST, DETACH).await
+}
+
+/// Waits for an answer, from a command.
+pub(super) fn wait<T>(answer: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start an event loop: {error}")))?;
+    Ok(runtime.block_on(answer))
+}
+
+async fn ask<T: DeserializeOwned>(socket: &Path, method: Method, path: &str) -> Result<T, ClientError> {
+    let broken = |reason: String| ClientError::Broken { socket: socket.to_owned(), reason };
+    let answer = timeout(PATIENCE, exchange(socket, method, path)).await;
+    let (status, body) = answer.map_err(|_| broken(format!("no answer in {} s", PATIENCE.as_secs())))??;
+    if status == StatusCode::OK {
+        return serde_json::from_slice(&body).map_err(|error| broken(error.to_string()));
+    }
+    Err(match serde_json::from_slice::<Refused>(&body) {
+        Ok(refused) => ClientError::Refused(refused.error),
+        Err(_) => broken(format!("status {status}")),
+    })
+}
+
+async fn exchange(socket: &Path, method: Method, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
+    let broken = |reason: String| ClientError::Broken { socket: socket.to_owned(), reason };
+    let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning(socket.to_owned()),
+        io::ErrorKind::PermissionDenied => ClientError::NoAccess(socket.to_owned()),
+        _ => broken(error.to_string()),
+    })?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(error.to_string()))?;
+    let request = Request::builder().method(method).uri(path).header(HOST, "weir").body(Empty::<Bytes>::new());
+    let request = request.map_err(|error| broken(error.to_string()))?;
+    let talk = async {
+        let response = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        Ok((status, body.map_err(|error| broken(error.to_string()))?.to_bytes()))
+    };
+    // The connection's own end says nothing that the exchange does not.
+    let drive = async {
+        let _ = connection.await;
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        answer = talk => answer,
+        never = drive => never,
+    }
+}

@@ -1,0 +1,96 @@
+//! `weir detach`: the break-glass command. The running agent records it and removes the kernel side; when none runs,
+//! the command does both itself.
+
+use std::fmt;
+
+use super::{
+    Context, Ended, Failure,
+    client::{self, ClientError},
+    protocol::Detached,
+};
+use crate::config::Config;
+
+/// Arguments of `weir detach`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Asks the agent; `alone` is called when none runs, and must record before it removes.
+///
+/// # Errors
+/// The configuration is wrong, the agent refused, or `alone` failed.
+pub fn detach(context: &Context, alone: impl FnOnce(&Config) -> Result<Detached, Failure>) -> Result<Ended, Failure> {
+    let config = context.load()?;
+    let socket = config.admin.socket().unwrap_or_else(|| config.admin.listen.as_ref());
+    let detached = match client::wait(client::detach(socket))? {
+        Ok(detached) => detached,
+        Err(ClientError::NotRunning(_)) => alone(&config)?,
+        Err(error) => return Err(Failure::Failed(error.to_string())),
+    };
+    context.print(&detached)?;
+    Ok(Ended::Done)
+}
+
+impl fmt::Display for Detached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "detached: nothing is intercepted until the agent starts again; record {} says so", self.seq)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, path::Path, sync::Arc};
+
+    use rustix::process::{getegid, geteuid};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::admin::{
+        protocol::Status,
+        server::{AdminSocket, Operations, Peer},
+    };
+
+    /// An agent that detaches only for this test's user.
+    struct Agent;
+
+    impl Operations for Agent {
+        async fn status(&self) -> Status {
+            unreachable!("nobody asks")
+        }
+
+        async fn detach(&self, by: Peer) -> Result<Detached, String> {
+            if by.uid == geteuid().as_raw() { Ok(Detached { seq: 7 }) } else { Err("who?".into()) }
+        }
+    }
+
+    fn context(dir: &Path) -> Context {
+        let config = dir.join("weir.toml");
+        let text = format!("[admin]\nlisten = \"unix:{}\"", dir.join("admin.sock").display());
+        std::fs::write(&config, text).expect("written");
+        Context { config, json: true }
+    }
+
+    #[test]
+    fn the_running_agent_does_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let context = context(dir.path());
+        let runtime = tokio::runtime::Runtime::new().expect("an event loop");
+        let group = Some(getegid().as_raw());
+        let socket = runtime.block_on(AdminSocket::bind(&dir.path().join("admin.sock"), group)).expect("bound");
+        runtime.spawn(socket.serve(Arc::new(Agent), CancellationToken::new()));
+
+        let ended = detach(&context, |_| Err(Failure::Failed("an agent runs".into())));
+        assert_eq!(ended.expect("detached"), Ended::Done);
+    }
+
+    #[test]
+    fn without_an_agent_the_command_does_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let called = Cell::new(false);
+        let ended = detach(&context(dir.path()), |config| {
+            called.set(config.admin.socket() == Some(&dir.path().join("admin.sock")));
+            Ok(Detached { seq: 1 })
+        });
+        assert_eq!(ended.expect("detached"), Ended::Done);
+        assert!(called.get());
+    }
+}

@@ -1,0 +1,127 @@
+//! `weir doctor`: each prerequisite, whether it holds, and what to do.
+
+use std::fmt;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use super::{Context, Ended, Failure};
+use crate::config::Config;
+
+mod host;
+mod storage;
+
+/// Arguments of `weir doctor`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// One prerequisite.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What is checked.
+    pub name: &'static str,
+    /// Whether it holds.
+    pub state: State,
+    /// What was found.
+    pub detail: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+/// Whether a prerequisite holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It does.
+    Pass,
+    /// The agent runs, but something is worse than it could be.
+    Warn,
+    /// The agent cannot do its work.
+    Fail,
+}
+
+impl Check {
+    /// It holds.
+    pub(crate) fn pass(name: &'static str, detail: impl Into<String>) -> Self {
+        Self { name, state: State::Pass, detail: detail.into(), fix: None }
+    }
+
+    /// It could be better.
+    pub(crate) fn warn(name: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { name, state: State::Warn, detail: detail.into(), fix: Some(fix.into()) }
+    }
+
+    /// It does not hold.
+    pub(crate) fn fail(name: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { name, state: State::Fail, detail: detail.into(), fix: Some(fix.into()) }
+    }
+}
+
+/// Runs the command. Without a configuration file the rest is checked for the defaults.
+///
+/// # Errors
+/// The configuration is there but wrong.
+pub fn execute(_args: &Args, context: &Context) -> Result<Ended, Failure> {
+    let (config, first) = if context.config.try_exists().unwrap_or(true) {
+        (context.load()?, storage::config(&context.config))
+    } else {
+        let missing = Check::fail(
+            "config",
+            format!("no {}", context.config.display()),
+            "write one: docs/configuration.md lists the keys",
+        );
+        (Config::default(), missing)
+    };
+    let report = Report::of(std::iter::once(first).chain(checks(&config)).collect());
+    context.print(&report)?;
+    Ok(if report.ok { Ended::Done } else { Ended::CheckFailed })
+}
+
+/// Everything that is checked on the host.
+pub fn checks(config: &Config) -> Vec<Check> {
+    vec![
+        host::privileges(),
+        host::namespaces(),
+        host::kernel(),
+        host::btf(),
+        host::cgroup2(&config.intercept.base),
+        host::bpffs(&config.intercept.bpffs),
+        host::unprivileged_bpf(),
+        host::clock(),
+        storage::directory("state directory", &config.state_dir),
+        storage::directory("audit directory", &config.audit_dir()),
+        storage::space(&config.audit_dir()),
+    ]
+}
+
+#[derive(Serialize)]
+struct Report {
+    ok: bool,
+    checks: Vec<Check>,
+}
+
+impl Report {
+    fn of(checks: Vec<Check>) -> Self {
+        Self { ok: checks.iter().all(|check| check.state != State::Fail), checks }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |state| self.checks.iter().filter(|check| check.state == state).count();
+        for check in &self.checks {
+            let (word, color) = match check.state {
+                State::Pass => ("pass", AnsiColor::Green),
+                State::Warn => ("warn", AnsiColor::Yellow),
+                State::Fail => ("FAIL", AnsiColor::Red),
+            };
+            let style = Style::new().fg_color(Some(color.into()));
+            writeln!(f, "{style}{word}{style:#}  {:<17}  {}", check.name, check.detail)?;
+            if let Some(fix) = &check.fix {
+                writeln!(f, "      {:<17}  fix: {fix}", "")?;
+            }
+        }
+        write!(f, "{} pass, {} warn, {} fail", count(State::Pass), count(State::Warn), count(State::Fail))
+    }
+}

@@ -1,0 +1,113 @@
+//! What passes over the admin socket: HTTP/1.1 with JSON bodies.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/status` | [`Status`] |
+//! | `POST /v1/detach` | [`Detached`], once the kernel side is gone |
+//!
+//! Anything but 200 carries a [`Refused`].
+
+use std::net::{IpAddr, SocketAddr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Path of the request for [`Status`].
+pub(super) const STATUS: &str = "/v1/status";
+/// Path of the request to detach.
+pub(super) const DETACH: &str = "/v1/detach";
+
+/// How the running agent is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its version.
+    pub version: String,
+    /// Its process id, as it sees it.
+    pub pid: u32,
+    /// How long it has run, in milliseconds.
+    pub uptime_ms: u64,
+    /// The audit log.
+    pub log: LogStatus,
+    /// Intercepted connections.
+    pub flows: FlowsStatus,
+    /// In the order of the configuration.
+    pub endpoints: Vec<EndpointStatus>,
+    /// One per network namespace.
+    pub listeners: Vec<ListenerStatus>,
+    /// The intermediate that signs leaves; absent when there is none.
+    pub ca: Option<CaStatus>,
+}
+
+/// The audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// Its id.
+    pub id: Uuid,
+    /// Which start of the agent this is.
+    pub epoch: u64,
+    /// The last durable record's number; absent while there is none.
+    pub seq: Option<u64>,
+    /// Why it takes no records, and every call is therefore refused; absent while it is healthy.
+    pub failure: Option<String>,
+}
+
+/// Intercepted connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowsStatus {
+    /// Open now.
+    pub open: u64,
+    /// Most at once (`limits.flows`).
+    pub limit: u64,
+    /// Closed on arrival because of the limit, since the start.
+    pub over_limit: u64,
+}
+
+/// One registered endpoint. Counts are since the agent's start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointStatus {
+    /// Its name.
+    pub name: String,
+    /// Addresses that the kernel knows for it.
+    pub addresses: Vec<IpAddr>,
+    /// Connections that the kernel redirected.
+    pub redirected: u64,
+    /// Connections that the kernel denied.
+    pub denied: u64,
+    /// Calls judged.
+    pub calls: u64,
+    /// Calls refused, of these.
+    pub refused: u64,
+}
+
+/// A listener in a network namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// The namespace's cookie.
+    pub netns: u64,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// The intermediate that signs leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaStatus {
+    /// Its subject.
+    pub subject: String,
+    /// When it ends.
+    pub not_after: Timestamp,
+}
+
+/// The kernel side was removed: from now on nothing is intercepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detached {
+    /// The record that says so.
+    pub seq: u64,
+}
+
+/// Why a request was not answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// In words.
+    pub error: String,
+}

@@ -1,0 +1,112 @@
+//! `weir status`: how the running agent is.
+
+use std::{fmt, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Context, Ended, Failure, client,
+    protocol::{EndpointStatus, Status},
+};
+
+/// Arguments of `weir status`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the command. An agent whose log takes no records fails the check.
+///
+/// # Errors
+/// The configuration is wrong, or no agent answers.
+pub fn execute(_args: &Args, context: &Context) -> Result<Ended, Failure> {
+    let config = context.load()?;
+    let socket = config.admin.socket().unwrap_or_else(|| config.admin.listen.as_ref());
+    let status = client::wait(client::status(socket))?.map_err(|error| Failure::Failed(error.to_string()))?;
+    context.print(&status)?;
+    Ok(if status.log.failure.is_none() { Ended::Done } else { Ended::CheckFailed })
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, pid, uptime_ms, log, flows, endpoints, listeners, ca } = self;
+        // Whole seconds: nobody reads an uptime closer.
+        let uptime = SignedDuration::from_secs(Duration::from_millis(*uptime_ms).as_secs().cast_signed());
+        writeln!(f, "weir {version}, pid {pid}, up {uptime:#}")?;
+        write!(f, "log        {} epoch {}", log.id, log.epoch)?;
+        if let Some(seq) = log.seq {
+            write!(f, ", last record {seq}")?;
+        }
+        match &log.failure {
+            Some(reason) => writeln!(f, "\nlog        FAILED, every call is refused: {reason}")?,
+            None => writeln!(f, ", healthy")?,
+        }
+        writeln!(f, "flows      {} open of at most {}, {} turned away", flows.open, flows.limit, flows.over_limit)?;
+        match ca {
+            Some(ca) => writeln!(f, "ca         {}, until {} ({})", ca.subject, ca.not_after, left(ca.not_after))?,
+            None => writeln!(f, "ca         none")?,
+        }
+        write!(f, "listeners  {}", listeners.len())?;
+        for listener in listeners {
+            write!(f, "\n           {} in network namespace {}", listener.address, listener.netns)?;
+        }
+        endpoints.iter().try_for_each(|endpoint| endpoint_line(endpoint, f))
+    }
+}
+
+fn endpoint_line(endpoint: &EndpointStatus, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let EndpointStatus { name, addresses, redirected, denied, calls, refused } = endpoint;
+    write!(f, "\nendpoint   {name}: {} addresses, ", addresses.len())?;
+    write!(f, "{redirected} connections redirected, {denied} denied, {calls} calls, {refused} of them refused")
+}
+
+fn left(until: Timestamp) -> String {
+    let hours = until.duration_since(Timestamp::now()).as_hours();
+    match hours {
+        ..0 => "ended".into(),
+        0..48 => format!("{hours} hours left"),
+        _ => format!("{} days left", hours / 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::admin::protocol::{CaStatus, FlowsStatus, ListenerStatus, LogStatus};
+
+    #[test]
+    fn what_a_person_reads() {
+        let soon = Timestamp::now() + SignedDuration::from_hours(30);
+        let mut status = Status {
+            version: "1.2.3".into(),
+            pid: 7,
+            uptime_ms: 3_661_500,
+            log: LogStatus { id: Uuid::nil(), epoch: 2, seq: Some(41), failure: None },
+            flows: FlowsStatus { open: 1, limit: 10, over_limit: 3 },
+            endpoints: vec![EndpointStatus {
+                name: "billing".into(),
+                addresses: vec![[192, 0, 2, 1].into()],
+                redirected: 5,
+                denied: 1,
+                calls: 9,
+                refused: 2,
+            }],
+            listeners: vec![ListenerStatus { netns: 1, address: ([127, 0, 0, 1], 4000).into() }],
+            ca: Some(CaStatus { subject: "CN=weir".into(), not_after: soon }),
+        };
+        let text = status.to_string();
+        for line in [
+            "weir 1.2.3, pid 7, up 1h 1m 1s",
+            "log        00000000-0000-0000-0000-000000000000 epoch 2, last record 41, healthy",
+            "flows      1 open of at most 10, 3 turned away",
+            "           127.0.0.1:4000 in network namespace 1",
+            "endpoint   billing: 1 addresses, 5 connections redirected, 1 denied, 9 calls, 2 of them refused",
+        ] {
+            assert!(text.lines().any(|said| said == line), "{line}\n{text}");
+        }
+        assert!(text.contains("(29 hours left)") || text.contains("(30 hours left)"), "{text}");
+
+        status.log.failure = Some("no space".into());
+        assert!(status.to_string().contains("FAILED, every call is refused: no space"));
+    }
+}
