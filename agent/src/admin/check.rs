@@ -5,8 +5,9 @@ use std::{fmt, os::unix::fs::MetadataExt, path::Path};
 use serde::Serialize;
 
 use super::{Context, Ended, Failure};
-use crate::config::{
-    Config, ConfigError, Endpoint, Endpoints, HostPattern, Intercept, OtherPaths, Problem, load_with_files,
+use crate::{
+    config::{Config, ConfigError, Endpoint, Endpoints, HostPattern, Intercept, OtherPaths, Problem, load_with_files},
+    mask::Masks,
 };
 
 /// Arguments of `weir check`.
@@ -36,6 +37,7 @@ pub fn execute(_args: &Args, context: &Context) -> Result<Ended, Failure> {
 /// Builds what `run` builds from the configuration alone, so that what cannot be built is known before.
 fn build(config: &Config) -> Result<(), Failure> {
     Endpoints::new(&config.endpoints).map_err(|error| Failure::Usage(error.to_string()))?;
+    Masks::compile(&config.masks).map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Context, Ended, Failure, audit, ca, check, doctor, schema, status};
+use super::{Context, Ended, Failure, audit, ca, check, detach, doctor, run, schema, status};
 
 /// Makes every call to an MCP server visible, attributable, governed and signed, without touching the application.
 #[derive(Debug, clap::Parser)]
@@ -17,12 +17,16 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Run the agent until SIGTERM or SIGINT.
+    Run(run::Args),
     /// Validate the configuration and say what it intercepts.
     Check(Printing<check::Args>),
     /// Name each prerequisite on this host: whether it is met, and the fix.
     Doctor(Printing<doctor::Args>),
     /// Ask the running agent how it is.
     Status(Printing<status::Args>),
+    /// Stop intercepting at once, and record who asked: break-glass.
+    Detach(Printing<detach::Args>),
     /// Read and verify the audit log.
     Audit(Printing<audit::Args>),
     /// Manage the certificate authority that workloads trust.
@@ -51,9 +55,11 @@ impl Cli {
         let Self { config, command } = self;
         let context = |json| Context { config, json };
         match command {
+            Command::Run(args) => run::execute(&args, &context(false)),
             Command::Check(Printing { args, json }) => check::execute(&args, &context(json)),
             Command::Doctor(Printing { args, json }) => doctor::execute(&args, &context(json)),
             Command::Status(Printing { args, json }) => status::execute(&args, &context(json)),
+            Command::Detach(Printing { args, json }) => detach::execute(&args, &context(json)),
             Command::Audit(Printing { args, json }) => audit::execute(&args, &context(json)),
             Command::Ca(Printing { args, json }) => ca::execute(&args, &context(json)),
             Command::Schema(args) => schema::execute(&args, &context(true)),

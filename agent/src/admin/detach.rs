@@ -1,24 +1,65 @@
 //! `weir detach`: the break-glass command. The running agent records it and removes the kernel side; when none runs,
 //! the command does both itself.
 
-use std::fmt;
+use std::{fmt, path::Path};
+
+use jiff::Timestamp;
 
 use super::{
     Context, Ended, Failure,
     client::{self, ClientError},
     protocol::Detached,
 };
-use crate::config::Config;
+use crate::{
+    audit::{
+        event::{Agent, Event, What},
+        log::{Log, LogOptions},
+    },
+    config::Config,
+    datapath,
+};
 
 /// Arguments of `weir detach`.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
+/// Runs the command.
+///
+/// # Errors
+/// The configuration is wrong, or the agent refused, or the record could not be written: then nothing is detached.
+pub fn execute(_args: &Args, context: &Context) -> Result<Ended, Failure> {
+    detach(context, |config| client::wait(alone(config))?)
+}
+
+/// Without an agent the log is free, so that this process can record who asks.
+async fn alone(config: &Config) -> Result<Detached, Failure> {
+    let failed = |error: &dyn fmt::Display| Failure::Failed(format!("not detached: {error}"));
+    let options = LogOptions::from_config(config).map_err(|e| failed(&e))?;
+    let (log, recovery) = Log::open(&options).map_err(|e| failed(&e))?;
+    log.settle(recovery).await.map_err(|e| failed(&e))?;
+    let uid = rustix::process::getuid().as_raw();
+    let detached = record_and_detach(&log, &config.intercept.bpffs, uid).await.map_err(Failure::Failed)?;
+    log.close().await.map_err(|e| failed(&e))?;
+    Ok(detached)
+}
+
+/// Records that `uid` has the kernel side removed, then removes it. No record, no detach.
+///
+/// # Errors
+/// What failed, for the operator.
+pub(super) async fn record_and_detach(log: &Log, bpffs: &Path, uid: u32) -> Result<Detached, String> {
+    let event = Event { time: Timestamp::now(), what: What::Agent(Agent::Detached { uid }) };
+    let receipt =
+        log.append(event).await.map_err(|e| format!("not detached, because it could not be recorded: {e}"))?;
+    datapath::detach(bpffs).map_err(|e| format!("recorded, but not detached: {e}"))?;
+    Ok(Detached { seq: receipt.seq })
+}
+
 /// Asks the agent; `alone` is called when none runs, and must record before it removes.
 ///
 /// # Errors
 /// The configuration is wrong, the agent refused, or `alone` failed.
-pub fn detach(context: &Context, alone: impl FnOnce(&Config) -> Result<Detached, Failure>) -> Result<Ended, Failure> {
+fn detach(context: &Context, alone: impl FnOnce(&Config) -> Result<Detached, Failure>) -> Result<Ended, Failure> {
     let config = context.load()?;
     let socket = config.admin.socket().unwrap_or_else(|| config.admin.listen.as_ref());
     let detached = match client::wait(client::detach(socket))? {

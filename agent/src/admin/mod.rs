@@ -23,6 +23,7 @@ pub mod client;
 pub mod detach;
 pub mod doctor;
 pub mod protocol;
+pub mod run;
 pub mod schema;
 pub mod server;
 pub mod status;

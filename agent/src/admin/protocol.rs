@@ -11,7 +11,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 /// Path of the request for [`Status`].
 pub(super) const STATUS: &str = "/v1/status";
@@ -43,7 +42,7 @@ pub struct Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogStatus {
     /// Its id.
-    pub id: Uuid,
+    pub id: String,
     /// Which start of the agent this is.
     pub epoch: u64,
     /// The last durable record's number; absent while there is none.

@@ -291,7 +291,7 @@ impl FlowEnd {
 /// The agent's own life.
 #[derive(Debug, Clone)]
 pub enum Agent {
-    /// It started; the first record of an epoch.
+    /// It started.
     Started {
         /// Its version.
         version: &'static str,

@@ -102,6 +102,13 @@ impl DigestKey {
         Ok(Self(key))
     }
 
+    /// A key of its own for another purpose, which `label` names (HMAC-SHA-256 as in RFC 5869's expand step).
+    pub fn derive(&self, label: &str) -> Zeroizing<[u8; KEY_LEN]> {
+        let mut derived = Zeroizing::new([0; KEY_LEN]);
+        derived.copy_from_slice(hmac::sign(&self.0, label.as_bytes()).as_ref());
+        derived
+    }
+
     /// The keyed digest of `bytes`: HMAC-SHA-256 in lower-case hex.
     pub fn digest(&self, bytes: &[u8]) -> String {
         hex(hmac::sign(&self.0, bytes).as_ref())

@@ -36,7 +36,7 @@ mod upstream;
 use std::{
     collections::HashMap,
     io,
-    net::TcpListener,
+    net::{IpAddr, TcpListener},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -229,6 +229,17 @@ impl Proxy {
         });
     }
 
+    /// How many messages of an endpoint were judged since the start, and how many of them were refused.
+    pub fn calls_of(&self, endpoint: &str) -> (u64, u64) {
+        let judged = self.shared.counters.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        judged.get(endpoint).copied().unwrap_or_default()
+    }
+
+    /// The addresses that have been learnt for an endpoint.
+    pub fn addresses_of(&self, endpoint: &str) -> Vec<IpAddr> {
+        self.shared.names.addresses_of(endpoint)
+    }
+
     /// The proxy's state.
     pub fn status(&self) -> ProxyStatus {
         let shared = &self.shared;
@@ -354,9 +365,18 @@ struct Counters {
     over_limit: AtomicU64,
     unattributed: AtomicU64,
     unresolved: Mutex<Vec<(String, String)>>,
+    /// By endpoint: messages judged, and refused of these.
+    judged: Mutex<HashMap<String, (u64, u64)>>,
 }
 
 impl Counters {
+    fn judged(&self, endpoint: &str, refused: bool) {
+        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, of_them_refused) = judged.entry(endpoint.to_owned()).or_default();
+        *all += 1;
+        *of_them_refused += u64::from(refused);
+    }
+
     fn over_limit(&self) {
         self.over_limit.fetch_add(1, Ordering::Relaxed);
     }

@@ -97,6 +97,13 @@ impl Names {
         std::iter::once(dst).chain(others).collect()
     }
 
+    /// The addresses that have been learnt for an endpoint.
+    pub(crate) fn addresses_of(&self, endpoint: &str) -> Vec<IpAddr> {
+        let Some(index) = self.positions.get(endpoint) else { return Vec::new() };
+        let of_it = self.destinations().into_iter().filter(|(_, of)| of == index);
+        of_it.map(|(addr, _)| addr.ip()).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// Every registered address with its endpoint, as the kernel keeps them.
     fn destinations(&self) -> HashMap<SocketAddr, EndpointIndex> {
         let learnt = self.learnt.read().unwrap_or_else(PoisonError::into_inner);

@@ -111,6 +111,9 @@ impl Shared {
         message: Option<&Message>,
         note: Note<'_>,
     ) -> Result<(), AppendError> {
+        if matches!(note.phase, Phase::Request) {
+            self.counters.judged(facts.endpoint.name(), note.verdict.action == Action::Deny);
+        }
         let tool = note.name.filter(|_| note.method == Some("tools/call"));
         let masked = self.mask(facts.endpoint.name(), tool, message.map_or(&[], |message| &message.raw));
         let payload = |name| masked.at(&[name]).and_then(|part| self.payload(part.as_bytes()));

@@ -23,6 +23,12 @@ pub struct Minter {
     shelf: Mutex<Shelf>,
 }
 
+impl std::fmt::Debug for Minter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Minter").finish_non_exhaustive()
+    }
+}
+
 /// One lock for both, so that no leaf of an old intermediate appears beside a new one. A leaf costs about 0.1 ms, which is
 /// how long the lock is held.
 struct Shelf {
@@ -50,6 +56,11 @@ impl Minter {
     /// A minter under `intermediate` that keeps at most `capacity` leaves, the most recently used.
     pub fn new(intermediate: Arc<Intermediate>, capacity: NonZeroUsize) -> Self {
         Self { shelf: Mutex::new(Shelf { intermediate, leaves: LruCache::new(capacity) }) }
+    }
+
+    /// The intermediate in use.
+    pub fn intermediate(&self) -> Arc<Intermediate> {
+        Arc::clone(&self.shelf().intermediate)
     }
 
     /// Replaces the intermediate. Handshakes that have begun finish under the old one.

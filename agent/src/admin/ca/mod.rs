@@ -5,7 +5,6 @@ mod report;
 mod tests;
 
 use std::{
-    fs,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -14,10 +13,7 @@ use serde::Serialize;
 
 use self::report::{Installed, Report};
 use super::{Context, Ended, Failure};
-use crate::{
-    config::Config,
-    trust::{Authority, Change, Host, Store, TrustError},
-};
+use crate::trust::{Authority, Change, Host, Store, TrustError};
 
 /// Arguments of `weir ca`.
 #[derive(Debug, clap::Args)]
@@ -56,7 +52,7 @@ enum Action {
 pub fn execute(args: &Args, context: &Context) -> Result<Ended, Failure> {
     let state_dir = match &args.state_dir {
         Some(dir) => dir.clone(),
-        None => configured_state_dir(&context.config)?,
+        None => context.load()?.state_dir,
     };
     run(&args.action, &state_dir, Path::new("/"), context.json, &mut io::stdout().lock())
 }
@@ -107,14 +103,6 @@ fn print<T: Serialize + std::fmt::Display>(out: &mut dyn Write, json: bool, data
         }
         _ => Ok(Ended::Done),
     }
-}
-
-fn configured_state_dir(path: &Path) -> Result<PathBuf, Failure> {
-    let usage = |error: &dyn std::fmt::Display| {
-        Failure::Usage(format!("{}: {error}; give --config or --state-dir", path.display()))
-    };
-    let text = fs::read_to_string(path).map_err(|error| usage(&error))?;
-    toml::from_str::<Config>(&text).map(|config| config.state_dir).map_err(|error| usage(&error))
 }
 
 impl From<TrustError> for Failure {

@@ -1,0 +1,96 @@
+//! What the running agent does for the admin socket.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use jiff::Timestamp;
+
+use crate::{
+    admin::{
+        detach::record_and_detach,
+        protocol::{CaStatus, Detached, EndpointStatus, FlowsStatus, ListenerStatus, LogStatus, Status},
+        server::{Operations, Peer},
+    },
+    audit::log::Log,
+    config::Config,
+    datapath::{Datapath, EndpointCounts, EndpointIndex, NetnsCookie},
+    proxy::Proxy,
+    tls::Minter,
+};
+
+/// The agent as the admin socket sees it.
+pub(super) struct Running {
+    config: Arc<Config>,
+    proxy: Proxy,
+    datapath: Datapath,
+    log: Log,
+    listeners: Vec<(NetnsCookie, SocketAddr)>,
+    minter: Arc<Minter>,
+    started: Instant,
+}
+
+impl Running {
+    pub(super) fn new(
+        config: Arc<Config>,
+        proxy: Proxy,
+        datapath: Datapath,
+        log: Log,
+        listeners: Vec<(NetnsCookie, SocketAddr)>,
+        minter: Arc<Minter>,
+    ) -> Self {
+        Self { config, proxy, datapath, log, listeners, minter, started: Instant::now() }
+    }
+
+    fn endpoints(&self) -> Vec<EndpointStatus> {
+        let of = |(n, endpoint): (usize, &crate::config::Endpoint)| {
+            let counts = EndpointIndex::of_endpoint(n).map(|index| self.datapath.counts(index));
+            let EndpointCounts { redirected, denied, .. } = match counts {
+                Some(Ok(counts)) => counts,
+                _ => EndpointCounts::default(),
+            };
+            let (calls, refused) = self.proxy.calls_of(&endpoint.name);
+            let addresses = self.proxy.addresses_of(&endpoint.name);
+            EndpointStatus { name: endpoint.name.clone(), addresses, redirected, denied, calls, refused }
+        };
+        self.config.endpoints.iter().enumerate().map(of).collect()
+    }
+
+    fn ca(&self) -> Option<CaStatus> {
+        let intermediate = self.minter.intermediate();
+        let facts = intermediate.facts();
+        Some(CaStatus { subject: facts.subject.clone(), not_after: Timestamp::try_from(facts.not_after).ok()? })
+    }
+}
+
+impl Operations for Running {
+    async fn status(&self) -> Status {
+        let log = self.log.status();
+        let proxy = self.proxy.status();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            log: LogStatus {
+                id: log.log.as_str().to_owned(),
+                epoch: log.epoch,
+                seq: (log.appended > 0).then_some(log.last_seq),
+                failure: log.failing.map(|failing| failing.error),
+            },
+            flows: FlowsStatus {
+                open: proxy.flows_open,
+                limit: self.config.limits.flows as u64,
+                over_limit: proxy.flows_over_limit,
+            },
+            endpoints: self.endpoints(),
+            listeners: self
+                .listeners
+                .iter()
+                .map(|&(netns, address)| ListenerStatus { netns: netns.0, address })
+                .collect(),
+            ca: self.ca(),
+        }
+    }
+
+    async fn detach(&self, by: Peer) -> Result<Detached, String> {
+        record_and_detach(&self.log, &self.config.intercept.bpffs, by.uid).await
+    }
+}
