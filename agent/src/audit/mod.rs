@@ -16,6 +16,8 @@ pub mod open_calls;
 pub mod payload;
 pub mod reader;
 pub mod recovery;
+#[cfg(test)]
+mod samples;
 pub mod segment;
 pub mod verify;
 pub mod view;

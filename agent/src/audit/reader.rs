@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, Read as _},
+    io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
 };
 
@@ -74,6 +74,18 @@ impl Reader {
         Ok(self.current.as_mut().map(Current::take))
     }
 
+    /// Puts the last line back: it is read again from its file next time. For readers that see a line before the head states
+    /// it: the writer may still take it back.
+    ///
+    /// # Errors
+    /// When the segment cannot be read.
+    pub fn put_back(&mut self) -> io::Result<()> {
+        self.current.as_mut().filter(|current| current.taken).map_or(Ok(()), |current| {
+            current.taken = false;
+            current.again()
+        })
+    }
+
     /// The end of what is written: its segment, the offset of an incomplete line, and the bytes there are of it.
     pub fn tail(&self) -> Option<(&Segment, u64, u64)> {
         let current = self.current.as_ref()?;
@@ -109,10 +121,17 @@ impl Current {
             self.offset += self.line.len() as u64;
             self.line.clear();
             self.taken = false;
+        } else if !self.line.is_empty() {
+            // A writer that failed may have cut this beginning and written another line in its place.
+            self.again()?;
         }
-        let room = MAX_LINE + 1 - self.line.len();
-        self.file.by_ref().take(room as u64).read_until(b'\n', &mut self.line)?;
+        self.file.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut self.line)?;
         Ok(self.line.ends_with(b"\n") || self.line.len() > MAX_LINE)
+    }
+
+    fn again(&mut self) -> io::Result<()> {
+        self.line.clear();
+        self.file.seek(SeekFrom::Start(self.offset)).map(drop)
     }
 
     fn take(&mut self) -> RawLine<'_> {

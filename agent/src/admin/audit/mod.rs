@@ -1,0 +1,115 @@
+//! `weir audit`: shows, searches, checks and exports the log, with nothing but its directory.
+
+mod export;
+mod filter;
+mod print;
+mod query;
+mod tail;
+mod verify;
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+pub use self::print::Printer;
+use self::{export::ExportArgs, query::QueryArgs, tail::TailArgs, verify::VerifyArgs};
+use super::{Context, Ended, Failure};
+use crate::{
+    audit::{
+        chain::{Line, Malformed},
+        head::HeadError,
+        reader::RawLine,
+    },
+    config::Config,
+};
+
+/// Arguments of `weir audit`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The log's directory, instead of the configured one
+    #[arg(long, global = true, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show the newest records, and with -f those that follow
+    Tail(TailArgs),
+    /// Show the records that match
+    Query(QueryArgs),
+    /// Check that no record was altered, removed, moved or cut off
+    Verify(VerifyArgs),
+    /// Write records out, byte for byte
+    Export(ExportArgs),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// As [`Failure`] says.
+pub fn execute(args: &Args, context: &Context) -> Result<Ended, Failure> {
+    let dir = match &args.dir {
+        Some(dir) => dir.clone(),
+        None => configured_dir(&context.config)?,
+    };
+    let mut out = anstream::stdout().lock();
+    let ended = match &args.command {
+        Command::Tail(args) => tail::run(args, &dir, context.json, &mut out),
+        Command::Query(args) => query::run(args, &dir, context.json, &mut out),
+        Command::Verify(args) => verify::run(args, &dir, context.json, &mut out),
+        Command::Export(args) => export::run(args, &dir, &mut out),
+    };
+    match ended.and_then(|ended| Ok(out.flush().map(|()| ended)?)) {
+        // The reader of a pipe has seen enough.
+        Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Ended::Done),
+        Err(Stop::Output(error)) => Err(Failure::Failed(format!("cannot write the output: {error}"))),
+        Err(Stop::Failed(failure)) => Err(failure),
+        Ok(ended) => Ok(ended),
+    }
+}
+
+fn configured_dir(path: &Path) -> Result<PathBuf, Failure> {
+    let usage = |what: String| Failure::Usage(format!("{}: {what}; or name the log with --dir", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| usage(format!("cannot read it: {error}")))?;
+    let config: Config = toml::from_str(&text).map_err(|error| usage(error.to_string().trim_end().to_owned()))?;
+    Ok(config.audit_dir())
+}
+
+/// Why a command stopped.
+#[derive(Debug)]
+enum Stop {
+    /// Its own output could not be written.
+    Output(io::Error),
+    /// What it was to do failed.
+    Failed(Failure),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl Stop {
+    fn unreadable(dir: &Path) -> impl FnOnce(io::Error) -> Self {
+        let dir = dir.to_owned();
+        move |error| Self::Failed(Failure::Failed(format!("cannot read the audit log in {}: {error}", dir.display())))
+    }
+
+    fn malformed(raw: &RawLine<'_>, error: Malformed) -> Self {
+        let place = format!("{}, byte {}", raw.segment.path.display(), raw.offset);
+        Self::Failed(Failure::Failed(format!("{place}: {error}; `weir audit verify` says which record it is")))
+    }
+
+    fn head(error: &HeadError) -> Self {
+        Self::Failed(Failure::Failed(error.to_string()))
+    }
+}
+
+fn parse<'a>(raw: &RawLine<'a>) -> Result<Line<'a>, Stop> {
+    Line::parse(raw.bytes).map_err(|error| Stop::malformed(raw, error))
+}

@@ -1,0 +1,231 @@
+//! Events for tests: one of every kind, with everything in them that a record can hold.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{
+    chain::{Link, LogId},
+    event::{
+        Action, Agent, Call, Event, Flow, FlowEnd, Http, HttpRequest, Mcp, Outcome, Phase, Route, StreamEvents,
+        Verdict, What,
+    },
+    head::{Head, HeadFile},
+    payload::{DigestKey, Payload, Payloads},
+    segment::Segment,
+};
+use crate::{
+    datapath::CgroupId,
+    identity::{Container, Pod, Process, Workload, WorkloadKind},
+    mcp::Era,
+};
+
+pub(super) fn payload(json: &str) -> Payload {
+    payloads(1 << 20).fit(json.as_bytes()).unwrap()
+}
+
+pub(super) fn payloads(limit: usize) -> Payloads {
+    let dir = tempfile::tempdir().unwrap();
+    Payloads::new(DigestKey::load_or_create(&dir.path().join("key")).unwrap(), limit)
+}
+
+pub(super) fn workload() -> Workload {
+    Workload {
+        kind: WorkloadKind::Pod,
+        id: "pod/0a1b/agent".into(),
+        cgroup: Some("/kubepods/x".into()),
+        cgroup_id: CgroupId(4711),
+        unit: Some("billing.service".into()),
+        container: Some(Container { id: "c".repeat(64), runtime: "containerd" }),
+        pod: Some(Pod { uid: "0a1b".into() }),
+        process: Process {
+            pid: 42,
+            uid: 1000,
+            comm: "python3".into(),
+            exe: Some("/usr/bin/python3".into()),
+            started_ns: Some(1),
+        },
+    }
+}
+
+pub(super) fn route() -> Route {
+    Route {
+        src: "10.0.0.7:40000".parse().unwrap(),
+        dst: "[2001:db8::1]:443".parse().unwrap(),
+        hostname: Some("mcp.billing.example.com".into()),
+        flow_id: Uuid::from_u128(7),
+    }
+}
+
+pub(super) fn allow() -> Verdict {
+    Verdict { action: Action::Allow, policy: None, reason: None }
+}
+
+pub(super) fn deny() -> Verdict {
+    Verdict { action: Action::Deny, policy: Some("json-rpc-duplicate-key".into()), reason: Some("two params".into()) }
+}
+
+pub(super) fn http_request() -> HttpRequest {
+    HttpRequest {
+        method: "POST".into(),
+        path: "/mcp?key=s3cret".into(),
+        user_agent: Some("python-httpx/0.28".into()),
+        version: "2",
+    }
+}
+
+pub(super) fn call(phase: Phase, call_id: Uuid) -> Call {
+    Call {
+        workload: workload(),
+        route: route(),
+        mcp: Mcp {
+            phase,
+            call_id,
+            outcome: None,
+            method: Some("tools/call".into()),
+            name: Some("refund".into()),
+            endpoint: "billing".into(),
+            era: Era::Modern,
+            protocol_version: Some("2026-07-28".into()),
+            session_id: None,
+            id: Some(payload("1e400")),
+            params: None,
+            result: None,
+            error: None,
+            duration_ms: None,
+            events: None,
+            edits: Vec::new(),
+        },
+        verdict: allow(),
+        masked: BTreeMap::new(),
+        http: http_request(),
+    }
+}
+
+pub(super) fn event(what: What) -> Event {
+    Event { time: Timestamp::from_millisecond(1_785_000_000_123).unwrap(), what }
+}
+
+pub(super) fn request(call_id: Uuid) -> Event {
+    let mut call = call(Phase::Request, call_id);
+    call.mcp.params = Some(payload(r#"{"name":"refund","arguments":{"amount":5}}"#));
+    event(What::Call(Box::new(call)))
+}
+
+pub(super) fn response(call_id: Uuid, outcome: Outcome) -> Event {
+    let mut call = call(Phase::Response, call_id);
+    call.mcp.outcome = Some(outcome);
+    call.mcp.result = Some(payload(r#"{"content":[{"type":"text","text":"Zürich"}]}"#));
+    call.mcp.duration_ms = Some(12);
+    event(What::Call(Box::new(call)))
+}
+
+/// An event that says little.
+pub(super) fn small() -> Event {
+    event(What::Agent(Agent::Attached { takeover: false }))
+}
+
+/// Every kind of event, with every enumeration's every value.
+pub(super) fn every_kind() -> Vec<Event> {
+    let id = Uuid::from_u128(1);
+    let mut all = vec![request(id)];
+    for outcome in [
+        Outcome::Ok,
+        Outcome::Error,
+        Outcome::Cancelled,
+        Outcome::Broken,
+        Outcome::Timeout,
+        Outcome::Refused,
+        Outcome::Unknown,
+    ] {
+        all.push(response(id, outcome));
+    }
+    for method in ["initialize", "tools/list", "logging/setLevel", "tasks/cancel", "x/unheard-of"] {
+        let mut call = call(Phase::Request, id);
+        call.mcp.method = Some(method.into());
+        call.verdict = deny();
+        all.push(event(What::Call(Box::new(call))));
+    }
+    for phase in [Phase::ServerRequest, Phase::ClientResponse, Phase::Response] {
+        let mut call = call(phase, id);
+        call.mcp.method = None;
+        call.mcp.error = Some(payload(r#"{"code":-32000,"message":"no"}"#));
+        call.mcp.session_id = Some("s".into());
+        call.mcp.events = Some(StreamEvents { count: 9, kept: vec![payload(r#"{"progress":1}"#)] });
+        call.mcp.edits = vec!["content-encoding"];
+        call.masked = BTreeMap::from([("cards".to_owned(), 2)]);
+        all.push(event(What::Call(Box::new(call))));
+    }
+    for (method, status, verdict) in
+        [("GET", Some(200), allow()), ("BREW", Some(418), allow()), ("DELETE", None, allow()), ("POST", None, deny())]
+    {
+        let request = HttpRequest { method: method.into(), ..http_request() };
+        let http = Http {
+            workload: workload(),
+            route: route(),
+            endpoint: "billing".into(),
+            request,
+            status,
+            verdict,
+            duration: Duration::from_millis(3),
+        };
+        all.push(event(What::Http(Box::new(http))));
+    }
+    for end in [
+        FlowEnd::Closed,
+        FlowEnd::Spliced,
+        FlowEnd::UpstreamUnreachable,
+        FlowEnd::UpstreamTls,
+        FlowEnd::ClientTls,
+        FlowEnd::Refused,
+    ] {
+        let flow = Flow {
+            workload: workload(),
+            route: Route { dst: "192.0.2.1:443".parse().unwrap(), hostname: None, ..route() },
+            endpoint: (end != FlowEnd::Spliced).then(|| "billing".into()),
+            end,
+            reason: (end != FlowEnd::Closed).then(|| "certificate expired".into()),
+            duration: Duration::from_secs(2),
+            bytes_out: 10,
+            bytes_in: 20,
+            protocol: "tls",
+        };
+        all.push(event(What::Flow(Box::new(flow))));
+    }
+    for agent in [
+        Agent::Started { version: "0.1.0", config_digest: "d".into(), boot_id: "b".into() },
+        Agent::Stopped { reason: "SIGTERM".into() },
+        Agent::Recovered { cut_bytes: 1, lost_records: 2, open_calls: 3 },
+        Agent::Attached { takeover: true },
+        Agent::Detached { uid: 0 },
+    ] {
+        all.push(event(What::Agent(agent)));
+    }
+    all
+}
+
+/// A log written without [`Log`](super::log::Log): `events[i]` in the epoch `epochs[i]`, a new segment every `per_segment`.
+pub(super) fn write_log(dir: &std::path::Path, epochs: &[u64], per_segment: usize) -> Vec<Vec<u8>> {
+    let log = LogId::parse("sample").unwrap();
+    let mut link = Link::START;
+    let mut lines = Vec::new();
+    for (index, epoch) in epochs.iter().enumerate() {
+        let mut line = Vec::new();
+        link.append(&mut line, &log, *epoch, &format!(r#"{{"class_uid":6002,"n":{index},"ü":"\n"}}"#));
+        lines.push(line);
+    }
+    write_segments(dir, &lines, per_segment);
+    let epoch = epochs.last().copied().unwrap_or(0);
+    let head = Head { epoch, seq: link.seq, hash: link.hash, synced: link.seq, ..Head::new(log, "boot".into()) };
+    HeadFile::create(dir, &head).unwrap();
+    lines
+}
+
+/// Writes `lines` as segments named for their position.
+pub(super) fn write_segments(dir: &std::path::Path, lines: &[Vec<u8>], per_segment: usize) {
+    for (index, lines) in lines.chunks(per_segment).enumerate() {
+        let segment = Segment::at(dir, (index * per_segment + 1) as u64);
+        std::fs::write(segment.path, lines.concat()).unwrap();
+    }
+}
