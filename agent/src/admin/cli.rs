@@ -16,6 +16,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one value per process")]
 enum Command {
     /// Run the agent until SIGTERM or SIGINT.
     Run(run::Args),

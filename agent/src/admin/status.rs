@@ -69,7 +69,6 @@ fn left(until: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
 
     use super::*;
     use crate::admin::protocol::{CaStatus, FlowsStatus, ListenerStatus, LogStatus};
@@ -81,7 +80,7 @@ mod tests {
             version: "1.2.3".into(),
             pid: 7,
             uptime_ms: 3_661_500,
-            log: LogStatus { id: Uuid::nil(), epoch: 2, seq: Some(41), failure: None },
+            log: LogStatus { id: "08643dae".into(), epoch: 2, seq: Some(41), failure: None },
             flows: FlowsStatus { open: 1, limit: 10, over_limit: 3 },
             endpoints: vec![EndpointStatus {
                 name: "billing".into(),

@@ -80,6 +80,7 @@ pub(super) fn call(phase: Phase, call_id: Uuid) -> Call {
         workload: workload(),
         route: route(),
         mcp: Mcp {
+            http_status: None,
             phase,
             call_id,
             outcome: None,
@@ -168,7 +169,9 @@ pub(super) fn every_kind() -> Vec<Event> {
             request,
             status,
             verdict,
-            duration: Duration::from_millis(3),
+            duration: Some(Duration::from_millis(3)),
+            request_id: Uuid::nil(),
+            events: 0,
         };
         all.push(event(What::Http(Box::new(http))));
     }

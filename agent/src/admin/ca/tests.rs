@@ -1,6 +1,8 @@
 use clap::Parser;
 use serde_json::Value;
 
+use std::fs;
+
 use super::*;
 
 /// As the `weir` command embeds it.

@@ -4,15 +4,12 @@ use std::{fs, path::Path};
 
 use jiff::{Timestamp, tz::TimeZone};
 use rustix::{
-    fs::statfs,
     system::uname,
     thread::{CapabilitySet, capabilities},
 };
 
-use super::{Check, storage::existing};
+use super::Check;
 
-/// `BPF_FS_MAGIC` (linux/magic.h).
-const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 /// The oldest kernel that has all hooks and helpers: `SO_NETNS_COOKIE` came with 5.14, `bpf_get_netns_cookie` for
 /// `sock_ops` later.
 const OLDEST: (u32, u32) = (5, 15);
@@ -80,60 +77,6 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-pub(super) fn btf() -> Check {
-    const NAME: &str = "btf";
-    const FILE: &str = "/sys/kernel/btf/vmlinux";
-    match fs::File::open(FILE) {
-        Ok(_) => Check::pass(NAME, FILE),
-        Err(error) => Check::fail(NAME, format!("{FILE}: {error}"), "use a kernel with CONFIG_DEBUG_INFO_BTF=y"),
-    }
-}
-
-pub(super) fn cgroup2(base: &str) -> Check {
-    const NAME: &str = "cgroup2";
-    let mounts = match fs::read_to_string("/proc/self/mountinfo") {
-        Ok(mounts) => mounts,
-        Err(error) => return Check::fail(NAME, format!("/proc/self/mountinfo: {error}"), "mount /proc"),
-    };
-    let Some(mount) = cgroup2_mount(&mounts) else {
-        let fix = "mount it (mount -t cgroup2 none /sys/fs/cgroup); in a container, mount the host's /sys/fs/cgroup";
-        return Check::fail(NAME, "the root of the cgroup2 hierarchy is not mounted", fix);
-    };
-    let dir = Path::new(&mount).join(base.trim_start_matches('/'));
-    if dir.join("cgroup.procs").exists() {
-        Check::pass(NAME, dir.display().to_string())
-    } else {
-        Check::fail(NAME, format!("no cgroup at {}", dir.display()), "correct `intercept.base`")
-    }
-}
-
-/// The first mount of cgroup2's own root: fields as in `proc_pid_mountinfo(5)`.
-fn cgroup2_mount(mountinfo: &str) -> Option<String> {
-    mountinfo.lines().find_map(|line| {
-        let (mount, file_system) = line.split_once(" - ")?;
-        let mut fields = mount.split(' ').skip(3);
-        let (root, point) = (fields.next()?, fields.next()?);
-        (file_system.split(' ').next() == Some("cgroup2") && root == "/").then(|| unescape(point))
-    })
-}
-
-/// White space and backslashes are written as `\ooo`.
-fn unescape(text: &str) -> String {
-    [(r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", r"\")]
-        .iter()
-        .fold(text.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
-}
-
-pub(super) fn bpffs(dir: &Path) -> Check {
-    const NAME: &str = "bpffs";
-    let nearest = existing(dir);
-    match statfs(nearest) {
-        Ok(stat) if u64::try_from(stat.f_type) == Ok(BPF_FS_MAGIC) => Check::pass(NAME, dir.display().to_string()),
-        Ok(_) => Check::fail(NAME, format!("{} is not on a bpffs", dir.display()), "mount -t bpf bpf /sys/fs/bpf"),
-        Err(error) => Check::fail(NAME, format!("{}: {error}", nearest.display()), "mount -t bpf bpf /sys/fs/bpf"),
-    }
-}
-
 pub(super) fn unprivileged_bpf() -> Check {
     const NAME: &str = "unprivileged bpf";
     match fs::read_to_string("/proc/sys/kernel/unprivileged_bpf_disabled") {
@@ -174,24 +117,10 @@ mod tests {
     }
 
     #[test]
-    fn the_root_of_cgroup2_is_found_where_it_is() {
-        let partial = "40 30 0:29 /system.slice/x.service /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
-        let hybrid = "41 31 0:38 / /sys/fs/cgroup/uni\\040fied rw,relatime shared:5 - cgroup2 cgroup2 rw\n";
-        let v1 = "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n";
-        assert_eq!(cgroup2_mount(&format!("{v1}{partial}{hybrid}")).as_deref(), Some("/sys/fs/cgroup/uni fied"));
-        assert_eq!(cgroup2_mount(&format!("{v1}{partial}")), None);
-    }
-
-    #[test]
     fn what_is_missing_is_named() {
         assert_eq!(missing(CapabilitySet::all()), Vec::<String>::new());
         let some = CapabilitySet::all().difference(CapabilitySet::NET_ADMIN);
         assert_eq!(missing(some), ["CAP_NET_ADMIN (attach to connections)"]);
         assert_eq!(missing(CapabilitySet::empty()).len(), NEEDED.len());
-    }
-
-    #[test]
-    fn a_plain_directory_is_no_bpffs() {
-        assert_eq!(bpffs(Path::new("/proc/weir")).state, super::super::State::Fail);
     }
 }

@@ -6,10 +6,14 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::{Context, Ended, Failure};
-use crate::config::Config;
+use crate::{
+    config::Config,
+    datapath::{Feature, kernel_features},
+};
 
 mod host;
 mod storage;
+mod trusted;
 
 /// Arguments of `weir doctor`.
 #[derive(Debug, clap::Args)]
@@ -19,7 +23,7 @@ pub struct Args {}
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// What is checked.
-    pub name: &'static str,
+    pub name: String,
     /// Whether it holds.
     pub state: State,
     /// What was found.
@@ -43,18 +47,18 @@ pub enum State {
 
 impl Check {
     /// It holds.
-    pub(crate) fn pass(name: &'static str, detail: impl Into<String>) -> Self {
-        Self { name, state: State::Pass, detail: detail.into(), fix: None }
+    pub(crate) fn pass(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { name: name.into(), state: State::Pass, detail: detail.into(), fix: None }
     }
 
     /// It could be better.
-    pub(crate) fn warn(name: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { name, state: State::Warn, detail: detail.into(), fix: Some(fix.into()) }
+    pub(crate) fn warn(name: impl Into<String>, detail: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { name: name.into(), state: State::Warn, detail: detail.into(), fix: Some(fix.into()) }
     }
 
     /// It does not hold.
-    pub(crate) fn fail(name: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { name, state: State::Fail, detail: detail.into(), fix: Some(fix.into()) }
+    pub(crate) fn fail(name: impl Into<String>, detail: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { name: name.into(), state: State::Fail, detail: detail.into(), fix: Some(fix.into()) }
     }
 }
 
@@ -80,19 +84,25 @@ pub fn execute(_args: &Args, context: &Context) -> Result<Ended, Failure> {
 
 /// Everything that is checked on the host.
 pub fn checks(config: &Config) -> Vec<Check> {
-    vec![
-        host::privileges(),
-        host::namespaces(),
-        host::kernel(),
-        host::btf(),
-        host::cgroup2(&config.intercept.base),
-        host::bpffs(&config.intercept.bpffs),
+    let mut checks = vec![host::privileges(), host::namespaces(), host::kernel()];
+    let features = kernel_features(&config.intercept.base, &config.intercept.bpffs);
+    checks.extend(features.into_iter().map(Check::from));
+    checks.extend([
         host::unprivileged_bpf(),
         host::clock(),
         storage::directory("state directory", &config.state_dir),
         storage::directory("audit directory", &config.audit_dir()),
         storage::space(&config.audit_dir()),
-    ]
+    ]);
+    checks.extend(trusted::authority(&config.state_dir));
+    checks
+}
+
+impl From<Feature> for Check {
+    fn from(feature: Feature) -> Self {
+        let Feature { name, ok, detail, fix } = feature;
+        if ok { Self::pass(name, detail) } else { Self::fail(name, detail, fix) }
+    }
 }
 
 #[derive(Serialize)]

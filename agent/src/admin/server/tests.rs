@@ -3,7 +3,6 @@ use std::sync::Mutex;
 use rustix::process::{getegid, geteuid};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use uuid::Uuid;
 
 use super::*;
 use crate::admin::{
@@ -22,7 +21,7 @@ fn a_status() -> Status {
         version: "1.2.3".into(),
         pid: 7,
         uptime_ms: 3_600_000,
-        log: LogStatus { id: Uuid::nil(), epoch: 2, seq: Some(41), failure: None },
+        log: LogStatus { id: "08643dae".into(), epoch: 2, seq: Some(41), failure: None },
         flows: FlowsStatus { open: 1, limit: 10, over_limit: 0 },
         endpoints: Vec::new(),
         listeners: Vec::new(),

@@ -8,7 +8,7 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 
 use super::*;
-use crate::datapath::{NetnsCookie, OriginalDst, SocketCookie};
+use crate::datapath::{EndpointIndex, NetnsCookie, OriginalDst, SocketCookie};
 
 /// A real process that lives as long as the value.
 struct Sleeper(Child);
@@ -55,6 +55,7 @@ fn facts(tgid: u32, connected_at: Duration) -> FlowFacts {
         comm: "sleep".into(),
         connected_at,
         original_dst: OriginalDst(SocketAddr::from(([192, 0, 2, 1], 443))),
+        endpoint: EndpointIndex::UNREGISTERED,
     }
 }
 
