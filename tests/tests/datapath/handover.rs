@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::connect_unspec;
 use socket2::{Domain, Socket, Type};
 use weir::datapath::{Attached, CgroupPath, CgroupTree, ClientAddr, FlowFacts, Netns, OriginalDst};
 use weir_tests::world::World;
@@ -117,22 +118,13 @@ fn a_socket_used_again_shows_its_new_server() {
     let (server, place) = server(&neighbour, ip);
     scene.register(&[addr(NOBODY_V4)]);
 
-    // connect, disconnect with AF_UNSPEC, connect elsewhere; then say what getpeername says.
-    let script = format!(
-        "import ctypes, socket\n\
-         s = socket.socket()\n\
-         s.connect(('192.0.2.1', 443))\n\
-         print(s.getpeername())\n\
-         assert ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16) == 0\n\
-         s.connect(('{}', {}))\n\
-         print(s.getpeername())\n",
-        addr(&place).ip(),
-        addr(&place).port(),
-    );
-    let output = scene.world.command("/app", "/usr/bin/python3").args(["-c", &script]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(said, format!("('192.0.2.1', 443)\n('{ip}', {})\n", addr(&place).port()));
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.connect(&addr(NOBODY_V4).into()).unwrap();
+    assert_eq!(socket.peer_addr().unwrap().as_socket(), Some(addr(NOBODY_V4)));
+    connect_unspec(&socket).unwrap();
+    socket.connect(&addr(&place).into()).unwrap();
+    assert_eq!(socket.peer_addr().unwrap().as_socket(), Some(addr(&place)));
+
     accepted(&server);
     let (_, facts) = scene.accept_v4();
     assert_eq!(facts.unwrap().original_dst, OriginalDst(addr(NOBODY_V4)), "the first connection keeps its facts");
