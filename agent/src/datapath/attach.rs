@@ -228,7 +228,7 @@ fn attach_programs(
         });
         if let Err(error) = attached {
             for name in made.into_iter().rev() {
-                pins.unpin_link(name)?;
+                pins.detach_link(name)?;
             }
             return Err(error);
         }
@@ -243,6 +243,6 @@ fn take_over(pins: &Pins, base: CgroupId, name: &str, program: BorrowedFd<'_>) -
     if on_base && sys::update(link.as_fd(), program).is_ok() {
         return Ok(true);
     }
-    pins.unpin_link(name)?;
+    pins.detach_link(name)?;
     Ok(false)
 }

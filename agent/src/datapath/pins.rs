@@ -106,8 +106,8 @@ impl Pins {
         sys::pin(link, &c_path(&path)?).map_err(PinError::io("pin", &path))
     }
 
-    pub(super) fn unpin_link(&self, program: &str) -> Result<(), PinError> {
-        remove(&self.links().join(program))
+    pub(super) fn detach_link(&self, program: &str) -> Result<(), PinError> {
+        detach_link(&self.links().join(program))
     }
 
     /// Removes what agents with other layouts, or with other programs in this layout, left attached.
@@ -120,7 +120,7 @@ impl Pins {
         }
         for link in entries(&self.links())? {
             if !programs.iter().any(|program| link.ends_with(program)) {
-                remove(&link)?;
+                detach_link(&link)?;
             }
         }
         Ok(())
@@ -157,7 +157,7 @@ fn remove_version(version: &Path) -> Result<Detached, PinError> {
     // The redirect goes first: without the others it would hand flows over to nobody.
     attached.sort_by_key(|link| !link.to_string_lossy().contains("connect"));
     for link in attached {
-        remove(&link)?;
+        detach_link(&link)?;
         detached.programs.extend(link.file_name().map(|name| name.to_string_lossy().into_owned()));
     }
     let maps = version.join("maps");
@@ -199,6 +199,12 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, PinError> {
         Err(error) => return Err(PinError::io("list", dir)(error)),
     };
     listing.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().map_err(PinError::io("list", dir))
+}
+
+fn detach_link(path: &Path) -> Result<(), PinError> {
+    let link = sys::open_pinned(&c_path(path)?).map_err(PinError::io("open", path))?;
+    sys::detach(link.as_fd()).map_err(PinError::io("detach", path))?;
+    remove(path)
 }
 
 fn remove(path: &Path) -> Result<(), PinError> {

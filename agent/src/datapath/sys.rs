@@ -15,6 +15,7 @@ const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_LINK_UPDATE: libc::c_int = 29;
+const BPF_LINK_DETACH: libc::c_int = 34;
 
 /// `FILEID_KERNFS`, include/linux/exportfs.h: the handle is the 64-bit id of a cgroup's directory.
 const FILEID_KERNFS: libc::c_int = 0xfe;
@@ -60,6 +61,11 @@ struct LinkUpdateAttr {
     new_prog_fd: u32,
     flags: u32,
     old_prog_fd: u32,
+}
+
+#[repr(C)]
+struct LinkDetachAttr {
+    link_fd: u32,
 }
 
 #[repr(C)]
@@ -141,6 +147,13 @@ pub(super) fn update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Resul
     let mut attr = LinkUpdateAttr { link_fd: raw(link), new_prog_fd: raw(program), flags: 0, old_prog_fd: 0 };
     // SAFETY: only descriptors and numbers go in.
     unsafe { bpf(BPF_LINK_UPDATE, &mut attr) }.map(drop)
+}
+
+/// Detaches a link at once. Removing its pin alone would leave that to a kernel worker, some time later.
+pub(super) fn detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = LinkDetachAttr { link_fd: raw(link) };
+    // SAFETY: only a descriptor goes in.
+    unsafe { bpf(BPF_LINK_DETACH, &mut attr) }.map(drop)
 }
 
 /// Which program a link runs, and on which cgroup.

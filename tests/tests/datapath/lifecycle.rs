@@ -1,0 +1,98 @@
+//! Attaching, taking over, detaching.
+
+use std::{fs, net::TcpStream};
+
+use weir::datapath::{AttachOptions, Attached, CgroupTree, Datapath, Detached, Netns, Verbosity, detach, links};
+use weir_tests::world::World;
+
+use crate::scene::{NOBODY_V4, Scene, accept, addr, assert_direct, attach, eventually, server};
+
+#[test]
+fn the_next_agent_takes_over_without_a_gap() {
+    let scene = Scene::new("takeover");
+    scene.register(&[addr(NOBODY_V4)]);
+    let bpffs = scene.world.bpffs().join("weir");
+    let before = links(&bpffs, &scene.cgroups).unwrap();
+    let in_flight = TcpStream::connect(NOBODY_V4).unwrap();
+
+    let Attached { datapath: next, takeover, .. } = attach(&scene.world, &scene.cgroups, None);
+    assert!(takeover);
+    let after = links(&bpffs, &scene.cgroups).unwrap();
+    for (before, after) in before.iter().zip(&after) {
+        assert!(before.ok && after.ok, "{after:?}");
+        assert_ne!(before.program_id, after.program_id, "the new agent's program runs");
+    }
+
+    // Flows of the old programs, and new ones to the old listeners, are known to both.
+    let (_, facts) = accept(&next, &scene.listeners, &scene.listeners.v4);
+    assert!(facts.is_some());
+    drop(in_flight);
+    scene.redirected(NOBODY_V4);
+
+    // The new agent's listeners take over; the old one's end does not take them down.
+    let listeners = next.open_listeners(&Netns::current().unwrap()).unwrap();
+    let Scene { listeners: old, datapath, .. } = &scene;
+    assert_ne!(old.v4.local_addr().unwrap(), listeners.v4.local_addr().unwrap());
+    let _client = TcpStream::connect(NOBODY_V4).unwrap();
+    assert!(accept(datapath, &listeners, &listeners.v4).1.is_some());
+}
+
+#[test]
+fn links_on_the_wrong_cgroup_are_replaced() {
+    let world = World::new("astray");
+    let below = format!("{}/below", world.cgroup_base());
+    let dir = world.make_cgroup("/below");
+    let gone = CgroupTree::open(&below).unwrap();
+    let Attached { takeover, .. } = attach(&world, &gone, None);
+    assert!(!takeover);
+
+    let cgroups = CgroupTree::open(world.cgroup_base()).unwrap();
+    let bpffs = world.bpffs().join("weir");
+    assert!(links(&bpffs, &cgroups).unwrap().iter().all(|link| !link.ok && link.cgroup == Some(gone.base_id())));
+    let Attached { takeover, .. } = attach(&world, &cgroups, None);
+    assert!(!takeover);
+    assert!(links(&bpffs, &cgroups).unwrap().iter().all(|link| link.ok));
+
+    // A cgroup that was removed under its links.
+    detach(&bpffs).unwrap();
+    attach(&world, &gone, None);
+    fs::remove_dir(dir).unwrap();
+    eventually(|| links(&bpffs, &cgroups).unwrap().iter().all(|link| link.cgroup.is_none()).then_some(()));
+    assert!(!attach(&world, &cgroups, None).takeover);
+    assert!(links(&bpffs, &cgroups).unwrap().iter().all(|link| link.ok));
+}
+
+#[test]
+fn detaching_leaves_nothing() {
+    let mut scene = Scene::new("detach");
+    let neighbour = scene.world.neighbour();
+    let [ip, _] = neighbour.addresses();
+    let (server, place) = server(&neighbour, ip);
+    scene.register(&[addr(&place)]);
+    scene.redirected(&place);
+
+    let bpffs = scene.world.bpffs().join("weir");
+    let detached = detach(&bpffs).unwrap();
+    assert_eq!(detached.programs.len(), 6);
+    assert!(detached.programs.contains(&"weir_connect4".to_owned()));
+    assert!(detached.maps > 0);
+    assert!(!bpffs.exists());
+    assert_direct(&scene, &server, &place);
+    assert_eq!(detach(&bpffs).unwrap(), Detached::default(), "nothing more to remove");
+}
+
+#[test]
+fn a_directory_that_is_no_bpffs_is_refused_with_the_remedy() {
+    let world = World::new("no-bpffs");
+    let cgroups = CgroupTree::open(world.cgroup_base()).unwrap();
+    let options = AttachOptions {
+        cgroups: &cgroups,
+        bpffs: world.dir().join("plain/weir"),
+        take_all: false,
+        verbosity: Verbosity::Denials,
+        max_pending: None,
+    };
+    let error = Datapath::attach(&options).unwrap_err().to_string();
+    assert!(error.contains("mount -t bpf"), "{error}");
+    assert!(!world.dir().join("plain").exists());
+}

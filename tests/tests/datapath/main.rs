@@ -1,0 +1,12 @@
+//! The datapath on the running kernel: real programs, real sockets, in a world of their own. Needs root.
+//!
+//! The test's own process is the application; it moves between cgroups. Destinations are addresses of a neighbour or of
+//! nobody: what is redirected never gets there.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod denial;
+mod handover;
+mod kernel;
+mod lifecycle;
+mod redirect;
+mod scene;
