@@ -1,6 +1,6 @@
 //! Events for tests: one of every kind, with everything in them that a record can hold.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -26,8 +26,12 @@ pub(super) fn payload(json: &str) -> Payload {
 }
 
 pub(super) fn payloads(limit: usize) -> Payloads {
-    let dir = tempfile::tempdir().unwrap();
-    Payloads::new(DigestKey::load_or_create(&dir.path().join("key")).unwrap(), limit)
+    static KEY: OnceLock<DigestKey> = OnceLock::new();
+    let key = KEY.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        DigestKey::load_or_create(&dir.path().join("key")).unwrap()
+    });
+    Payloads::new(key.clone(), limit)
 }
 
 pub(super) fn workload() -> Workload {
@@ -90,7 +94,7 @@ pub(super) fn call(phase: Phase, call_id: Uuid) -> Call {
             era: Era::Modern,
             protocol_version: Some("2026-07-28".into()),
             session_id: None,
-            id: Some(payload("1e400")),
+            id: Some(payload("10000000000000000000000000000001")),
             params: None,
             result: None,
             error: None,
