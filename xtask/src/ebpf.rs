@@ -1,6 +1,10 @@
 //! Builds the eBPF programs.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs::{self, File},
+    path::Path,
+    time::SystemTime,
+};
 
 use anyhow::{Context, Result};
 
@@ -10,7 +14,6 @@ use crate::{setup, task::Task, workspace::Workspace};
 const FLAG_SEPARATOR: &str = "\x1f";
 
 /// Sets up the toolchain, builds `agent-ebpf`'s programs and puts the object where the agent's build looks for it.
-/// The object's file changes only when its content does, so that the agent is not built again for nothing.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     let toolchain = setup::for_ebpf(workspace)?;
     let out = workspace.cache().join("ebpf");
@@ -25,13 +28,62 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     Task::new(&what, "the compiler's or linker's message is above").run(workspace, cargo)?;
 
     let built = out.join("bpfel-unknown-none/release/weir-ebpf");
-    copy_if_changed(&built, &out.join("weir-ebpf.o"))
+    let object = out.join("weir-ebpf.o");
+    publish(&built, &object, newest(&workspace.root().join("agent-ebpf"))?)
 }
 
-fn copy_if_changed(from: &PathBuf, to: &PathBuf) -> Result<()> {
-    let object = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
-    if fs::read(to).is_ok_and(|present| present == object) {
-        return Ok(());
+/// Brings `object` up to date with as little change as possible, because each change builds the agent again: the content
+/// when that differs, and the time only when the agent's build would take the object for older than its sources.
+fn publish(built: &Path, object: &Path, sources: SystemTime) -> Result<()> {
+    let new = fs::read(built).with_context(|| format!("cannot read {}", built.display()))?;
+    let cannot_write = || format!("cannot write {}", object.display());
+    if !fs::read(object).is_ok_and(|present| present == new) {
+        return fs::write(object, new).with_context(cannot_write);
     }
-    fs::write(to, object).with_context(|| format!("cannot write {}", to.display()))
+    if fs::metadata(object)?.modified()? < sources {
+        File::options().append(true).open(object)?.set_modified(SystemTime::now()).with_context(cannot_write)?;
+    }
+    Ok(())
+}
+
+/// When anything below `dir` last changed.
+fn newest(dir: &Path) -> Result<SystemTime> {
+    let mut newest = SystemTime::UNIX_EPOCH;
+    for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        let changed = if metadata.is_dir() { self::newest(&entry.path())? } else { metadata.modified()? };
+        newest = newest.max(changed);
+    }
+    Ok(newest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_unchanged_object_is_touched_only_when_its_sources_are_newer() {
+        let dir = std::env::temp_dir().join(format!("weir-xtask-object-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let (built, object) = (dir.join("built"), dir.join("object"));
+        let modified = || fs::metadata(&object).unwrap().modified().unwrap();
+        fs::write(&built, "one").unwrap();
+        publish(&built, &object, SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(fs::read(&object).unwrap(), b"one");
+
+        let past = SystemTime::now() - Duration::from_secs(3600);
+        File::options().append(true).open(&object).unwrap().set_modified(past).unwrap();
+        publish(&built, &object, past - Duration::from_secs(1)).unwrap();
+        assert_eq!(modified(), past);
+        publish(&built, &object, past + Duration::from_secs(1)).unwrap();
+        assert!(modified() > past);
+
+        fs::write(&built, "two").unwrap();
+        publish(&built, &object, SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(fs::read(&object).unwrap(), b"two");
+        fs::remove_dir_all(dir).unwrap();
+    }
 }

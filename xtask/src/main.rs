@@ -13,6 +13,7 @@ use workspace::Workspace;
 mod cgroups;
 mod ebpf;
 mod privilege;
+mod rootfs;
 mod setup;
 mod stamp;
 mod task;
@@ -34,6 +35,8 @@ enum Command {
     BuildEbpf,
     /// Set up, build and run every test
     Test(testing::Args),
+    /// Assemble the image's root file system in target/rootfs
+    Rootfs(rootfs::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,5 +55,6 @@ fn execute(command: Command) -> Result<()> {
         Command::Setup => setup::everything(&workspace),
         Command::BuildEbpf => ebpf::build(&workspace),
         Command::Test(args) => testing::run(&workspace, &args),
+        Command::Rootfs(args) => rootfs::assemble(&workspace, &args),
     }
 }

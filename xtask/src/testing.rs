@@ -47,10 +47,10 @@ fn tests(workspace: &Workspace, privilege: Privilege, args: &Args) -> Command {
     let peers = Peers::of(workspace);
     let mut nextest = workspace.cargo();
     nextest.args(["nextest", "run", "--workspace", "--locked"]).args(&args.nextest);
-    nextest.env("WEIR_BIN", workspace.agent());
+    nextest.env("WEIR_BIN", workspace.agent("debug"));
     nextest.env("WEIR_PEERS", workspace.peer_sources());
     nextest.env("WEIR_PY", peers.python).env("WEIR_PY1", peers.python_1);
-    nextest.env("WEIR_NODE", peers.node);
+    nextest.env("WEIR_NODE", peers.node).env("WEIR_LINT", peers.linters);
     if privilege == Privilege::Sudo {
         // Cargo stays the developer's own; only the test programs run as root. sudo resets PATH even with -E.
         let runner = format!("sudo -E env PATH={}", workspace.path());

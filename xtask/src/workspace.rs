@@ -54,10 +54,10 @@ impl Workspace {
         self.cache().join("xtask/logs")
     }
 
-    /// The agent, as `cargo build` leaves it.
-    pub(crate) fn agent(&self) -> PathBuf {
+    /// The agent, as `cargo build` leaves it: `debug` or `release`.
+    pub(crate) fn agent(&self, profile: &str) -> PathBuf {
         let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.cache(), |dir| self.root.join(dir));
-        target.join("debug/weir")
+        target.join(profile).join("weir")
     }
 
     /// Cargo, as the developer would call it in the root of the workspace: without the variables that `cargo run`

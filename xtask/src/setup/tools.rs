@@ -51,7 +51,7 @@ fn install_unless_on_path(workspace: &Workspace, tool: &Tool) -> Result<()> {
     install(workspace, tool, |cargo| {
         // These are run a few times, and waited for on every fresh machine: build them fast rather than well.
         cargo.env("CARGO_PROFILE_RELEASE_LTO", "off");
-        cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+        cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
         cargo.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
         cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "none");
     })
