@@ -198,7 +198,7 @@ impl OpenSegment {
 
 impl Writer {
     /// Commits the records together and answers each.
-    fn append(&mut self, entries: Vec<Entry>) {
+    pub(super) fn append(&mut self, entries: Vec<Entry>) {
         if entries.is_empty() {
             return;
         }
@@ -258,7 +258,10 @@ impl Writer {
     }
 
     fn write(&mut self, link: &Link, entries: &[Entry]) -> Result<(), WriteError> {
-        let Some(segment) = &mut self.segment else { return Ok(()) };
+        let Some(segment) = &mut self.segment else {
+            let error = io::Error::other("no segment is open");
+            return Err(WriteError { doing: "write", path: self.dir.clone(), error });
+        };
         let failed = |doing| {
             let path = segment.path.clone();
             move |error| WriteError { doing, path, error }
@@ -346,5 +349,12 @@ impl Writer {
         self.sync_all_written();
         let failed = |error| WriteError { doing: "write the head in", path: self.dir.clone(), error };
         self.head_file.write(&self.head).and_then(|()| self.head_file.sync()).map_err(failed)
+    }
+
+    /// Puts another file in the open segment's place.
+    #[cfg(test)]
+    pub(super) fn swap_file(&mut self, file: File) -> File {
+        let segment = self.segment.as_mut().expect("something was appended");
+        std::mem::replace(&mut segment.file, file)
     }
 }

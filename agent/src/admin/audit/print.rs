@@ -7,6 +7,7 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
+use serde_json::value::RawValue;
 
 use crate::audit::view::{EventView, McpView, View};
 
@@ -71,7 +72,7 @@ fn call(event: &EventView<'_>, mcp: &McpView<'_>) -> String {
     let _ = write!(line, "{BOLD}{}{BOLD:#} {} ", column(&what, 30), word_in_colour(word));
     line.push_str(&took(mcp.duration_ms));
     let reason = event.verdict.as_ref().and_then(|verdict| verdict.reason.as_deref()).filter(|_| action == "deny");
-    let payload = [mcp.params, mcp.result, mcp.error].into_iter().flatten().next().map(|payload| payload.get());
+    let payload = [mcp.params, mcp.result, mcp.error].into_iter().flatten().next().map(RawValue::get);
     if let Some(detail) = reason.or(payload) {
         let _ = write!(line, "{DIM}{}{DIM:#}", snippet(detail));
     }
@@ -167,6 +168,3 @@ fn visible(char: char) -> char {
     let reorders = matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if char.is_control() || reorders { '\u{fffd}' } else { char }
 }
-
-#[cfg(test)]
-mod tests;
