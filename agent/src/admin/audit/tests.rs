@@ -62,8 +62,8 @@ fn a_call_reads_as_two_lines_that_belong_together() {
     assert_eq!(
         lines.iter().map(|line| words(line)).collect::<Vec<_>>(),
         [
-            r#"→ #abcd pod/0a1b/agent billing tools/call refund allow {"name":"refund","arguments":{"amount":5}}"#,
-            r#"← #abcd pod/0a1b/agent billing tools/call refund ok 12 ms {"content":[{"type":"text","text":"Zürich"}]}"#,
+            r#"→ #abcd pod/0a1b/agent billing tools/call refund allow {"amount":5}"#,
+            r#"← #abcd pod/0a1b/agent billing tools/call refund ok 12 ms Zürich"#,
         ]
     );
 }
