@@ -2,7 +2,8 @@
 //!
 //! A commit is: the lines, `fdatasync`, the head. When a step fails, the segment is cut back to its last commit and
 //! every record of the batch is refused. After a failed `fdatasync` the kernel may have dropped the pages and forgotten the
-//! error, so those bytes are never trusted: they are cut, and later records are written and synced anew.
+//! error, so those bytes are never trusted: they are cut, and later records are written and synced anew. If the host dies
+//! before that, a refused record may be found on the disk after all: evidence of a call that was refused, never the reverse.
 
 use std::{
     fs::{self, File, OpenOptions},
