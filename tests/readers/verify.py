@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Checks an audit log's directory, written from the record format's description alone (docs/records.md).
 
-Usage: verify.py DIR. Prints one JSON object: {"ok": true, "records": N, "last_hash": "…"} or
-{"ok": false, "first_bad_seq": N, "why": "…"}; exit 0 or 1. Standard library only.
+Usage: verify.py DIR... Prints one JSON object a line for each: {"ok": true, "records": N, "last_hash": "…"} or
+{"ok": false, "first_bad_seq": N, "why": "…"}; exit 1 if one is not ok. Standard library only.
 """
 
 import hashlib
@@ -86,6 +86,7 @@ def verify(directory):
 
 
 if __name__ == "__main__":
-    result = verify(sys.argv[1])
-    print(json.dumps(result))
-    sys.exit(0 if result["ok"] else 1)
+    results = [verify(directory) for directory in sys.argv[1:]]
+    for result in results:
+        print(json.dumps(result))
+    sys.exit(0 if all(result["ok"] for result in results) else 1)

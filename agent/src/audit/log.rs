@@ -145,7 +145,7 @@ pub(super) struct Entry {
 
 impl Log {
     /// Opens or creates the log, as a new epoch. [`Log::settle`] is to be called with the [`Recovery`] before anything is
-    /// appended.
+    /// appended. Blocks while the tail is checked.
     ///
     /// # Errors
     /// [`OpenError`].

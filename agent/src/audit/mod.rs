@@ -17,7 +17,7 @@ pub mod payload;
 pub mod reader;
 pub mod recovery;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod segment;
 pub mod verify;
 pub mod view;

@@ -21,11 +21,11 @@ use crate::{
     mcp::Era,
 };
 
-pub(super) fn payload(json: &str) -> Payload {
+pub(crate) fn payload(json: &str) -> Payload {
     payloads(1 << 20).fit(json.as_bytes()).unwrap()
 }
 
-pub(super) fn payloads(limit: usize) -> Payloads {
+pub(crate) fn payloads(limit: usize) -> Payloads {
     static KEY: OnceLock<DigestKey> = OnceLock::new();
     let key = KEY.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
@@ -34,7 +34,12 @@ pub(super) fn payloads(limit: usize) -> Payloads {
     Payloads::new(key.clone(), limit)
 }
 
-pub(super) fn workload() -> Workload {
+/// A directory in memory where there is one, for tests that write thousands of files and do not look at durability.
+pub(crate) fn scratch_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+pub(crate) fn workload() -> Workload {
     Workload {
         kind: WorkloadKind::Pod,
         id: "pod/0a1b/agent".into(),
@@ -53,7 +58,7 @@ pub(super) fn workload() -> Workload {
     }
 }
 
-pub(super) fn route() -> Route {
+pub(crate) fn route() -> Route {
     Route {
         src: "10.0.0.7:40000".parse().unwrap(),
         dst: "[2001:db8::1]:443".parse().unwrap(),
@@ -62,15 +67,15 @@ pub(super) fn route() -> Route {
     }
 }
 
-pub(super) fn allow() -> Verdict {
+pub(crate) fn allow() -> Verdict {
     Verdict { action: Action::Allow, policy: None, reason: None }
 }
 
-pub(super) fn deny() -> Verdict {
+pub(crate) fn deny() -> Verdict {
     Verdict { action: Action::Deny, policy: Some("json-rpc-duplicate-key".into()), reason: Some("two params".into()) }
 }
 
-pub(super) fn http_request() -> HttpRequest {
+pub(crate) fn http_request() -> HttpRequest {
     HttpRequest {
         method: "POST".into(),
         path: "/mcp?key=s3cret".into(),
@@ -79,7 +84,7 @@ pub(super) fn http_request() -> HttpRequest {
     }
 }
 
-pub(super) fn call(phase: Phase, call_id: Uuid) -> Call {
+pub(crate) fn call(phase: Phase, call_id: Uuid) -> Call {
     Call {
         workload: workload(),
         route: route(),
@@ -108,17 +113,17 @@ pub(super) fn call(phase: Phase, call_id: Uuid) -> Call {
     }
 }
 
-pub(super) fn event(what: What) -> Event {
+pub(crate) fn event(what: What) -> Event {
     Event { time: Timestamp::from_millisecond(1_785_000_000_123).unwrap(), what }
 }
 
-pub(super) fn request(call_id: Uuid) -> Event {
+pub(crate) fn request(call_id: Uuid) -> Event {
     let mut call = call(Phase::Request, call_id);
     call.mcp.params = Some(payload(r#"{"name":"refund","arguments":{"amount":5}}"#));
     event(What::Call(Box::new(call)))
 }
 
-pub(super) fn response(call_id: Uuid, outcome: Outcome) -> Event {
+pub(crate) fn response(call_id: Uuid, outcome: Outcome) -> Event {
     let mut call = call(Phase::Response, call_id);
     call.mcp.outcome = Some(outcome);
     call.mcp.result = Some(payload(r#"{"content":[{"type":"text","text":"Zürich"}]}"#));
@@ -127,12 +132,12 @@ pub(super) fn response(call_id: Uuid, outcome: Outcome) -> Event {
 }
 
 /// An event that says little.
-pub(super) fn small() -> Event {
+pub(crate) fn small() -> Event {
     event(What::Agent(Agent::Attached { takeover: false }))
 }
 
 /// Every kind of event, with every enumeration's every value.
-pub(super) fn every_kind() -> Vec<Event> {
+pub(crate) fn every_kind() -> Vec<Event> {
     let id = Uuid::from_u128(1);
     let mut all = vec![request(id)];
     for outcome in [
@@ -213,7 +218,7 @@ pub(super) fn every_kind() -> Vec<Event> {
 }
 
 /// A log written without [`Log`](super::log::Log): `events[i]` in the epoch `epochs[i]`, a new segment every `per_segment`.
-pub(super) fn write_log(dir: &std::path::Path, epochs: &[u64], per_segment: usize) -> Vec<Vec<u8>> {
+pub(crate) fn write_log(dir: &std::path::Path, epochs: &[u64], per_segment: usize) -> Vec<Vec<u8>> {
     let log = LogId::parse("sample").unwrap();
     let mut link = Link::START;
     let mut lines = Vec::new();
@@ -230,7 +235,7 @@ pub(super) fn write_log(dir: &std::path::Path, epochs: &[u64], per_segment: usiz
 }
 
 /// Writes `lines` as segments named for their position.
-pub(super) fn write_segments(dir: &std::path::Path, lines: &[Vec<u8>], per_segment: usize) {
+pub(crate) fn write_segments(dir: &std::path::Path, lines: &[Vec<u8>], per_segment: usize) {
     for (index, lines) in lines.chunks(per_segment).enumerate() {
         let segment = Segment::at(dir, (index * per_segment + 1) as u64);
         std::fs::write(segment.path, lines.concat()).unwrap();

@@ -222,4 +222,4 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Report, 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

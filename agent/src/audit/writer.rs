@@ -2,7 +2,8 @@
 //!
 //! A commit is: the lines, `fdatasync`, the head. When a step fails, the segment is cut back to its last commit and
 //! every record of the batch is refused. After a failed `fdatasync` the kernel may have dropped the pages and forgotten the
-//! error, so those bytes are never trusted: they are cut, and later records are written and synced anew.
+//! error, so those bytes are never trusted: they are cut, and later records are written and synced anew. If the host dies
+//! before that, a refused record may be found on the disk after all: evidence of a call that was refused, never the reverse.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -198,7 +199,7 @@ impl OpenSegment {
 
 impl Writer {
     /// Commits the records together and answers each.
-    fn append(&mut self, entries: Vec<Entry>) {
+    pub(super) fn append(&mut self, entries: Vec<Entry>) {
         if entries.is_empty() {
             return;
         }
@@ -258,7 +259,10 @@ impl Writer {
     }
 
     fn write(&mut self, link: &Link, entries: &[Entry]) -> Result<(), WriteError> {
-        let Some(segment) = &mut self.segment else { return Ok(()) };
+        let Some(segment) = &mut self.segment else {
+            let error = io::Error::other("no segment is open");
+            return Err(WriteError { doing: "write", path: self.dir.clone(), error });
+        };
         let failed = |doing| {
             let path = segment.path.clone();
             move |error| WriteError { doing, path, error }
@@ -346,5 +350,12 @@ impl Writer {
         self.sync_all_written();
         let failed = |error| WriteError { doing: "write the head in", path: self.dir.clone(), error };
         self.head_file.write(&self.head).and_then(|()| self.head_file.sync()).map_err(failed)
+    }
+
+    /// Puts another file in the open segment's place.
+    #[cfg(test)]
+    pub(super) fn swap_file(&mut self, file: File) -> File {
+        let segment = self.segment.as_mut().expect("something was appended");
+        std::mem::replace(&mut segment.file, file)
     }
 }

@@ -337,14 +337,21 @@ impl Stream {
                 Ok(())
             }
             Kind::Request { .. } => {
-                let Some(call) = OpenCall::of(message, Params::of(message), &self.facts, Asker::Server) else {
+                let Some(call) = OpenCall::of(&self.shared, message, Params::of(message), &self.facts, Asker::Server)
+                else {
                     return Ok(());
                 };
                 if let Some(scope) = self.scope() {
                     // A full table costs the join of the two records, not the records.
                     let _ = self.shared.calls.open(scope, &call);
                 }
-                let note = Note::allowed(Phase::ServerRequest, call.call_id, Some(&call.method), call.name.as_deref());
+                let note = Note::allowed(
+                    Phase::ServerRequest,
+                    call.call_id,
+                    Some(&call.method),
+                    call.tool(),
+                    call.shown_name.clone(),
+                );
                 self.shared.record_message(&self.facts, Some(message), note).await
             }
             Kind::Notification { .. } => {

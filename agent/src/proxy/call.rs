@@ -15,7 +15,7 @@ use super::{
     calls::{Asker, OpenCall, Scope},
     decode,
     http::{Connection, check_watch, refusal_response},
-    record::{self, ExchangeFacts, Note, outcome_of},
+    record::{self, ExchangeFacts, Note, outcome_of, tool_of},
 };
 use crate::{
     audit::{
@@ -178,9 +178,12 @@ async fn admit(
     let params = Params::of(message);
     let recorded = match &message.kind {
         Kind::Request { .. } => {
-            let Some(call) = OpenCall::of(message, params, facts, Asker::Client) else { return Ok(()) };
+            let Some(call) = OpenCall::of(&connection.shared, message, params, facts, Asker::Client) else {
+                return Ok(());
+            };
             pending.open(&call)?;
-            let note = Note::allowed(Phase::Request, call.call_id, Some(&call.method), call.name.as_deref());
+            let note =
+                Note::allowed(Phase::Request, call.call_id, Some(&call.method), call.tool(), call.shown_name.clone());
             connection.shared.record_message(facts, Some(message), note).await
         }
         Kind::Notification { method, .. } => {
@@ -190,7 +193,7 @@ async fn admit(
             {
                 call.cancel();
             }
-            let note = Note::allowed(Phase::Request, Uuid::now_v7(), Some(method), params.target.as_deref());
+            let note = Note::allowed(Phase::Request, Uuid::now_v7(), Some(method), None, params.target);
             connection.shared.record_message(facts, Some(message), note).await
         }
         Kind::Response { id, answer } => {
@@ -220,7 +223,9 @@ async fn answered(
         return Ok(());
     }
     // Nobody was seen asking: passed on like any message, and recorded as what it claims to be.
-    shared.record_message(facts, Some(message), Note::allowed(Phase::ClientResponse, Uuid::now_v7(), None, None)).await
+    shared
+        .record_message(facts, Some(message), Note::allowed(Phase::ClientResponse, Uuid::now_v7(), None, None, None))
+        .await
 }
 
 /// Refuses a POST whose messages could not be read.
@@ -246,10 +251,12 @@ async fn refuse_all(
 ) -> Result<Response<Body>, BoxError> {
     for message in messages.messages() {
         let target = Params::of(message).target;
+        let shown = connection.shared.shown_name(facts.endpoint.name(), message, target.as_deref());
+        let tool = tool_of(message.method(), target.as_deref());
         let note = Note {
             verdict: record::deny(refusal),
             outcome: Some(Outcome::Refused),
-            ..Note::allowed(Phase::Request, Uuid::now_v7(), message.method(), target.as_deref())
+            ..Note::allowed(Phase::Request, Uuid::now_v7(), message.method(), tool, shown)
         };
         if let Err(error) = connection.shared.record_message(facts, Some(message), note).await {
             // The refusal stands with or without its record: nothing is sent.

@@ -11,7 +11,10 @@ use std::{
 
 use uuid::Uuid;
 
-use super::record::ExchangeFacts;
+use super::{
+    Shared,
+    record::{ExchangeFacts, tool_of},
+};
 use crate::{
     audit::event::{Payload, StreamEvents},
     mcp::{self, Id, Kind, Message, Params, calls::OpenError},
@@ -57,8 +60,10 @@ pub(crate) struct OpenCall {
     pub(crate) id: Id,
     /// The method.
     pub(crate) method: String,
-    /// The tool, prompt or resource.
+    /// The tool, prompt or resource, for rules to be chosen by.
     pub(crate) name: Option<String>,
+    /// The same as records show it.
+    pub(crate) shown_name: Option<String>,
     /// What progress notifications name.
     pub(crate) progress_token: Option<Id>,
     /// The session that this call began, for `initialize`.
@@ -79,9 +84,16 @@ const KEPT_EVENT_BYTES: usize = 32 << 10;
 
 impl OpenCall {
     /// A call that is about to be recorded; `None` for what is not a request.
-    pub(crate) fn of(message: &Message, params: Params, facts: &Arc<ExchangeFacts>, asker: Asker) -> Option<Arc<Self>> {
+    pub(crate) fn of(
+        shared: &Shared,
+        message: &Message,
+        params: Params,
+        facts: &Arc<ExchangeFacts>,
+        asker: Asker,
+    ) -> Option<Arc<Self>> {
         let Kind::Request { id, method, .. } = &message.kind else { return None };
         Some(Arc::new(Self {
+            shown_name: shared.shown_name(facts.endpoint.name(), message, params.target.as_deref()),
             call_id: Uuid::now_v7(),
             facts: Arc::clone(facts),
             asker,
@@ -99,7 +111,7 @@ impl OpenCall {
 
     /// The tool that is called, when one is.
     pub(crate) fn tool(&self) -> Option<&str> {
-        self.name.as_deref().filter(|_| self.method == "tools/call")
+        tool_of(Some(&self.method), self.name.as_deref())
     }
 
     /// Claims the right to write the one record that ends this call.

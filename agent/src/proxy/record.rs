@@ -18,7 +18,7 @@ use crate::{
     },
     config::Registered,
     mask::Masked,
-    mcp::{Answer, Era, Message, Refusal},
+    mcp::{self, Answer, Era, Message, Refusal},
 };
 
 /// What every record of one HTTP exchange shares.
@@ -45,7 +45,10 @@ pub(crate) struct Note<'a> {
     pub(crate) phase: Phase,
     pub(crate) call_id: Uuid,
     pub(crate) method: Option<&'a str>,
-    pub(crate) name: Option<&'a str>,
+    /// The tool that is called, for masks to be chosen by.
+    pub(crate) tool: Option<&'a str>,
+    /// The tool, prompt or resource, already masked.
+    pub(crate) name: Option<String>,
     pub(crate) verdict: Verdict,
     pub(crate) outcome: Option<Outcome>,
     pub(crate) duration: Option<Duration>,
@@ -58,11 +61,18 @@ pub(crate) struct Note<'a> {
 
 impl<'a> Note<'a> {
     /// An allowed message of `phase`.
-    pub(crate) fn allowed(phase: Phase, call_id: Uuid, method: Option<&'a str>, name: Option<&'a str>) -> Self {
+    pub(crate) fn allowed(
+        phase: Phase,
+        call_id: Uuid,
+        method: Option<&'a str>,
+        tool: Option<&'a str>,
+        name: Option<String>,
+    ) -> Self {
         Self {
             phase,
             call_id,
             method,
+            tool,
             name,
             verdict: allow(),
             outcome: None,
@@ -114,15 +124,14 @@ impl Shared {
         if matches!(note.phase, Phase::Request) {
             self.counters.judged(facts.endpoint.name(), note.verdict.action == Action::Deny);
         }
-        let tool = note.name.filter(|_| note.method == Some("tools/call"));
-        let masked = self.mask(facts.endpoint.name(), tool, message.map_or(&[], |message| &message.raw));
+        let masked = self.mask(facts.endpoint.name(), note.tool, message.map_or(&[], |message| &message.raw));
         let payload = |name| masked.at(&[name]).and_then(|part| self.payload(part.as_bytes()));
         let mcp = Mcp {
             phase: note.phase,
             call_id: note.call_id,
             outcome: note.outcome,
             method: note.method.map(str::to_owned),
-            name: note.name.map(str::to_owned),
+            name: note.name,
             endpoint: facts.endpoint.name().to_owned(),
             era: facts.era,
             protocol_version: facts.protocol_version.clone(),
@@ -175,7 +184,7 @@ impl Shared {
             status,
             edits,
             began_session: call.session.get().map(String::as_str),
-            ..Note::allowed(Phase::Response, call.call_id, Some(&call.method), call.name.as_deref())
+            ..Note::allowed(Phase::Response, call.call_id, Some(&call.method), call.tool(), call.shown_name.clone())
         };
         let recorded = self.record_message(&call.facts, message, note).await;
         if recorded.is_err() {
@@ -217,6 +226,14 @@ impl Shared {
         }
     }
 
+    /// What a message is about, as records show it: a mask on `$.params.name` or `$.params.uri` holds here too.
+    pub(crate) fn shown_name(&self, endpoint: &str, message: &Message, target: Option<&str>) -> Option<String> {
+        let (method, target) = (message.method()?, target?);
+        let member = mcp::params::target_member(method)?;
+        let masked = self.mask(endpoint, tool_of(Some(method), Some(target)), &message.raw);
+        serde_json::from_str(masked.at(&["params", member])?).ok()
+    }
+
     /// A notification as a response's record keeps it.
     pub(crate) fn masked_event(&self, endpoint: &str, tool: Option<&str>, raw: &[u8]) -> Option<Payload> {
         self.payload(self.mask(endpoint, tool, raw).text.as_bytes())
@@ -227,6 +244,11 @@ impl Shared {
         let text = std::str::from_utf8(raw).unwrap_or_default();
         self.masks.for_call(endpoint, tool).apply(text, &self.mask_key)
     }
+}
+
+/// The tool that a method calls, when it calls one.
+pub(crate) fn tool_of<'a>(method: Option<&str>, target: Option<&'a str>) -> Option<&'a str> {
+    target.filter(|_| method == Some("tools/call"))
 }
 
 /// How an HTTP exchange that is not a message ended.

@@ -9,7 +9,7 @@ mod verify;
 
 use std::{
     fs,
-    io::{self, Write as _},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -47,6 +47,17 @@ enum Command {
     Export(ExportArgs),
 }
 
+impl Command {
+    fn run(&self, dir: &Path, json: bool, out: &mut dyn Write) -> Result<Ended, Stop> {
+        match self {
+            Self::Tail(args) => tail::run(args, dir, json, out),
+            Self::Query(args) => query::run(args, dir, json, out),
+            Self::Verify(args) => verify::run(args, dir, json, out),
+            Self::Export(args) => export::run(args, dir, out),
+        }
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -57,12 +68,7 @@ pub fn execute(args: &Args, context: &Context) -> Result<Ended, Failure> {
         None => configured_dir(&context.config)?,
     };
     let mut out = anstream::stdout().lock();
-    let ended = match &args.command {
-        Command::Tail(args) => tail::run(args, &dir, context.json, &mut out),
-        Command::Query(args) => query::run(args, &dir, context.json, &mut out),
-        Command::Verify(args) => verify::run(args, &dir, context.json, &mut out),
-        Command::Export(args) => export::run(args, &dir, &mut out),
-    };
+    let ended = args.command.run(&dir, context.json, &mut out);
     match ended.and_then(|ended| Ok(out.flush().map(|()| ended)?)) {
         // The reader of a pipe has seen enough.
         Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Ended::Done),
@@ -113,3 +119,6 @@ impl Stop {
 fn parse<'a>(raw: &RawLine<'a>) -> Result<Line<'a>, Stop> {
     Line::parse(raw.bytes).map_err(|error| Stop::malformed(raw, error))
 }
+
+#[cfg(test)]
+mod tests;

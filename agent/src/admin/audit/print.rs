@@ -7,6 +7,7 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::audit::view::{EventView, McpView, View};
@@ -72,11 +73,32 @@ fn call(event: &EventView<'_>, mcp: &McpView<'_>) -> String {
     let _ = write!(line, "{BOLD}{}{BOLD:#} {} ", column(&what, 30), word_in_colour(word));
     line.push_str(&took(mcp.duration_ms));
     let reason = event.verdict.as_ref().and_then(|verdict| verdict.reason.as_deref()).filter(|_| action == "deny");
-    let payload = [mcp.params, mcp.result, mcp.error].into_iter().flatten().next().map(RawValue::get);
-    if let Some(detail) = reason.or(payload) {
-        let _ = write!(line, "{DIM}{}{DIM:#}", snippet(detail));
+    if let Some(detail) = reason.map(str::to_owned).or_else(|| said(mcp)) {
+        let _ = write!(line, "{DIM}{}{DIM:#}", snippet(&detail));
     }
     line
+}
+
+/// The part of a payload that a person looks for: a call's arguments, a result's text, or all of it.
+fn said(mcp: &McpView<'_>) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Params<'a> {
+        #[serde(borrow)]
+        arguments: &'a RawValue,
+    }
+    #[derive(Deserialize)]
+    struct Result {
+        content: Vec<Content>,
+    }
+    #[derive(Deserialize)]
+    struct Content {
+        text: String,
+    }
+    let arguments = mcp.params.and_then(|params| serde_json::from_str::<Params<'_>>(params.get()).ok());
+    let result = mcp.result.and_then(|result| serde_json::from_str::<Result>(result.get()).ok());
+    let text = result.and_then(|result| result.content.into_iter().next()).map(|content| content.text);
+    let whole = || mcp.params.or(mcp.result).or(mcp.error).map(|payload| payload.get().to_owned());
+    arguments.map(|params| params.arguments.get().to_owned()).or(text).or_else(whole)
 }
 
 /// `  http GET /.well-known/oauth  200  12 ms` or `  flow to host:443  closed`
@@ -168,6 +190,3 @@ fn visible(char: char) -> char {
     let reorders = matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if char.is_control() || reorders { '\u{fffd}' } else { char }
 }
-
-#[cfg(test)]
-mod tests;

@@ -52,9 +52,7 @@ fn schema_errors(events: &[Value]) -> Vec<(usize, String)> {
 fn every_kind_of_record_is_valid_ocsf() {
     let mut events: Vec<_> = every_kind().into_iter().map(rendered).collect();
     events.push(rendered(event(What::Unfinished(Box::new(left_open(Uuid::from_u128(3)))))));
-    for (index, errors) in schema_errors(&events) {
-        panic!("{:#}\n{errors}", events[index]);
-    }
+    assert_eq!(schema_errors(&events), []);
 }
 
 #[test]
