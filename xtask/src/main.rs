@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use workspace::Workspace;
 
 mod cgroups;
+mod demo;
 mod ebpf;
 mod privilege;
 mod rootfs;
@@ -31,6 +32,8 @@ struct Cli {
 enum Command {
     /// Find or install everything that building, running and testing need
     Setup,
+    /// Set up, build and show Weir at work: a real server, the agent, an unmodified client
+    Run(demo::Args),
     /// Build the eBPF programs into target/ebpf/weir-ebpf.o
     BuildEbpf,
     /// Set up, build and run every test
@@ -53,6 +56,7 @@ fn execute(command: Command) -> Result<()> {
     let workspace = Workspace::here();
     match command {
         Command::Setup => setup::everything(&workspace),
+        Command::Run(args) => demo::run(&workspace, &args),
         Command::BuildEbpf => ebpf::build(&workspace),
         Command::Test(args) => testing::run(&workspace, &args),
         Command::Rootfs(args) => rootfs::assemble(&workspace, &args),

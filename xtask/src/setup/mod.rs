@@ -27,6 +27,12 @@ pub(crate) fn for_ebpf(workspace: &Workspace) -> Result<BpfToolchain> {
     Ok(toolchain)
 }
 
+/// What the demonstration needs.
+pub(crate) fn for_demo(workspace: &Workspace) -> Result<()> {
+    system::install(workspace, system::DEMO)?;
+    peers::install_python(workspace)
+}
+
 /// What the tests need besides.
 pub(crate) fn for_tests(workspace: &Workspace) -> Result<()> {
     system::install(workspace, system::TESTS)?;

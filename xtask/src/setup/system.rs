@@ -44,6 +44,10 @@ pub(super) const RUST: &[Requirement] = &[
     file("/usr/lib/rustlib/src/rust/library/core", "rust-web-src"),
 ];
 
+/// What the demonstration uses.
+pub(super) const DEMO: &[Requirement] =
+    &[program("openssl", "openssl"), file("/etc/ssl/certs/ca-certificates.crt", "ca-certificates")];
+
 /// Peers and tools of the tests.
 pub(super) const TESTS: &[Requirement] = &[
     program("ip", "iproute2"),
