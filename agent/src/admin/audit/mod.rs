@@ -8,7 +8,6 @@ mod tail;
 mod verify;
 
 use std::{
-    fs,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -16,13 +15,10 @@ use std::{
 pub use self::print::Printer;
 use self::{export::ExportArgs, query::QueryArgs, tail::TailArgs, verify::VerifyArgs};
 use super::{Context, Ended, Failure};
-use crate::{
-    audit::{
-        chain::{Line, Malformed},
-        head::HeadError,
-        reader::RawLine,
-    },
-    config::Config,
+use crate::audit::{
+    chain::{Line, Malformed},
+    head::HeadError,
+    reader::RawLine,
 };
 
 /// Arguments of `weir audit`.
@@ -65,7 +61,7 @@ impl Command {
 pub fn execute(args: &Args, context: &Context) -> Result<Ended, Failure> {
     let dir = match &args.dir {
         Some(dir) => dir.clone(),
-        None => configured_dir(&context.config)?,
+        None => context.load()?.audit_dir(),
     };
     let mut out = anstream::stdout().lock();
     let ended = args.command.run(&dir, context.json, &mut out);
@@ -76,13 +72,6 @@ pub fn execute(args: &Args, context: &Context) -> Result<Ended, Failure> {
         Err(Stop::Failed(failure)) => Err(failure),
         Ok(ended) => Ok(ended),
     }
-}
-
-fn configured_dir(path: &Path) -> Result<PathBuf, Failure> {
-    let usage = |what: String| Failure::Usage(format!("{}: {what}; or name the log with --dir", path.display()));
-    let text = fs::read_to_string(path).map_err(|error| usage(format!("cannot read it: {error}")))?;
-    let config: Config = toml::from_str(&text).map_err(|error| usage(error.to_string().trim_end().to_owned()))?;
-    Ok(config.audit_dir())
 }
 
 /// Why a command stopped.
