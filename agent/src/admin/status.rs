@@ -96,7 +96,7 @@ mod tests {
         let text = status.to_string();
         for line in [
             "weir 1.2.3, pid 7, up 1h 1m 1s",
-            "log        00000000-0000-0000-0000-000000000000 epoch 2, last record 41, healthy",
+            "log        08643dae epoch 2, last record 41, healthy",
             "flows      1 open of at most 10, 3 turned away",
             "           127.0.0.1:4000 in network namespace 1",
             "endpoint   billing: 1 addresses, 5 connections redirected, 1 denied, 9 calls, 2 of them refused",

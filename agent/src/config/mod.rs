@@ -213,6 +213,7 @@ pub struct Limits {
     #[schemars(range(min = 100, max = 300_000))]
     pub header_timeout_ms: u64,
     /// Longest wait for a request's whole body on an endpoint path, in milliseconds.
+    #[schemars(range(min = 100, max = 3_600_000))]
     pub body_timeout_ms: u64,
     /// Idle upstream connections are kept this long for reuse, in milliseconds.
     #[schemars(range(min = 0, max = 600_000))]

@@ -204,10 +204,8 @@ fn a_followed_log_is_shown_as_it_grows_across_segments() {
 }
 
 #[test]
-fn without_a_configuration_the_command_says_what_to_do() {
+fn without_a_configuration_the_command_says_what_is_missing() {
     let context = Context { config: "/nonexistent/weir.toml".into(), json: false };
-    let error = configured_dir(&context.config).unwrap_err();
-    assert!(
-        matches!(&error, Failure::Usage(text) if text.contains("/nonexistent/weir.toml") && text.contains("--dir"))
-    );
+    let error = context.load().unwrap_err();
+    assert!(matches!(&error, Failure::Usage(text) if text.contains("/nonexistent/weir.toml")), "{error}");
 }
