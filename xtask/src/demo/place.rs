@@ -1,13 +1,14 @@
 //! Where the demonstration happens: a directory, two cgroups and a place in bpffs, all of its own.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     net::TcpListener,
     path::{Path, PathBuf},
-    process,
+    process::{self, Command},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::{pki, text_of};
 use crate::{cgroups, workspace::Workspace};
@@ -33,12 +34,15 @@ impl Place {
         let name = format!("weir-demo-{}", process::id());
         let cgroup = cgroups::mount_point()?.join(&name);
         let place = Self { dir, peers: workspace.peer_sources(), name, cgroup };
+        // Of a demonstration that was killed.
+        let _ = run("umount", &["--quiet".as_ref(), place.bpffs().as_os_str()]);
         if place.dir.exists() {
             fs::remove_dir_all(&place.dir).with_context(|| format!("cannot remove {}", place.dir.display()))?;
         }
-        for dir in [place.dir(), place.agent(), place.app()] {
+        for dir in [place.dir(), place.bpffs(), place.agent(), place.app()] {
             fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         }
+        run("mount", &["-t".as_ref(), "bpf".as_ref(), "weir-demo".as_ref(), place.bpffs().as_os_str()])?;
         Ok(place)
     }
 
@@ -76,8 +80,9 @@ impl Place {
         self.dir.join("state")
     }
 
+    /// A bpffs of its own: what is pinned there goes when it is unmounted.
     fn bpffs(&self) -> PathBuf {
-        Path::new("/sys/fs/bpf").join(&self.name)
+        self.dir.join("bpffs")
     }
 
     /// The usual port, or any that is free.
@@ -96,7 +101,7 @@ impl Place {
              [[endpoint]]\nname = \"demo\"\nhosts = [\"localhost\"]\nports = [{port}]\nupstream_ca = {ca:?}\n\n\
              [admin]\nlisten = \"unix:{dir}/admin.sock\"\n",
             state = self.state(),
-            bpffs = self.bpffs(),
+            bpffs = self.bpffs().join("weir"),
             ca = pki::root(dir),
             dir = dir.display(),
         );
@@ -116,8 +121,16 @@ impl Place {
     /// Removes the cgroups, and the pins of an agent that could not remove them itself. The directory stays, for a look.
     pub(super) fn remove(&self) {
         report(&self.cgroup, cgroups::remove(&self.cgroup));
-        report(&self.bpffs(), fs::remove_dir_all(self.bpffs()));
+        if let Err(error) = run("umount", &[self.bpffs().as_os_str()]) {
+            eprintln!("! cannot unmount {}: {error:#}", self.bpffs().display());
+        }
     }
+}
+
+fn run(program: &str, args: &[&OsStr]) -> Result<()> {
+    let output = Command::new(program).args(args).output().with_context(|| format!("cannot start {program}"))?;
+    ensure!(output.status.success(), "{program} failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+    Ok(())
 }
 
 fn report(path: &Path, removed: io::Result<()>) {
