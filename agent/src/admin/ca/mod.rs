@@ -28,7 +28,11 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     /// Make the root of this host. Never replaces one.
-    Init,
+    Init {
+        /// Where there is one already, show it and succeed.
+        #[arg(long)]
+        if_missing: bool,
+    },
     /// Show the root, the intermediate in use, whether the host trusts the root, and what runtimes with roots of their own
     /// need in their environment.
     Show,
@@ -60,8 +64,11 @@ pub fn execute(args: &Args, context: &Context) -> Result<Ended, Failure> {
 /// `tree` is whose trust store is meant: `/`, except in tests.
 fn run(action: &Action, state_dir: &Path, tree: &Path, json: bool, out: &mut dyn Write) -> Result<Ended, Failure> {
     match action {
-        Action::Init => {
-            let authority = Authority::init(state_dir)?;
+        Action::Init { if_missing } => {
+            let authority = match Authority::init(state_dir) {
+                Err(TrustError::CaExists(_)) if *if_missing => Authority::open(state_dir)?,
+                made => made?,
+            };
             print(out, json, &Report::of(&authority, Store::detect(tree).ok())?)
         }
         Action::Show => {

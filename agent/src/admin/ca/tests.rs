@@ -52,7 +52,9 @@ fn show_tells_what_there_is_as_json_and_as_text() {
     fs::create_dir_all(tree.path().join("usr/sbin")).unwrap();
     fs::write(tree.path().join("usr/sbin/update-ca-certificates"), "").unwrap();
 
-    let made: Value = serde_json::from_str(&output(&Action::Init, state.path(), tree.path(), true).unwrap()).unwrap();
+    let made: Value =
+        serde_json::from_str(&output(&Action::Init { if_missing: false }, state.path(), tree.path(), true).unwrap())
+            .unwrap();
     assert_eq!(made["intermediate"], Value::Null);
     let authority = Authority::open(state.path()).unwrap();
     authority.issue_intermediate(&["mcp.example.com".parse().unwrap()]).unwrap();
@@ -80,10 +82,15 @@ fn what_is_missing_is_said_with_the_fix() {
         let failure = output(&action, state.path(), tree.path(), false).unwrap_err();
         assert!(failure.to_string().contains("run `weir ca init`"), "{failure}");
     }
-    output(&Action::Init, state.path(), tree.path(), false).unwrap();
+    output(&Action::Init { if_missing: false }, state.path(), tree.path(), false).unwrap();
     let failure = output(&Action::Install, state.path(), tree.path(), false).unwrap_err();
     assert!(failure.to_string().contains("ca-certificates"), "{failure}");
-    assert!(matches!(output(&Action::Init, state.path(), tree.path(), false), Err(Failure::Failed(_))));
+    assert!(matches!(
+        output(&Action::Init { if_missing: false }, state.path(), tree.path(), false),
+        Err(Failure::Failed(_))
+    ));
+    let again = output(&Action::Init { if_missing: true }, state.path(), tree.path(), false);
+    assert!(again.is_ok(), "where one is wanted and there, it is shown");
 
     let context = Context { config: state.path().join("weir.toml"), json: false };
     let failure = execute(&parse(["ca".into(), "show".into()]), &context).unwrap_err();
