@@ -9,8 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{pki, text_of};
-use crate::{cgroups, workspace::Workspace};
+use crate::{cgroups, part::text_of, pki, workspace::Workspace};
 
 /// What clients find by themselves, where it is free.
 const PORT: u16 = 8443;
