@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// Cgroups of tests and demonstrations carry these names, followed by the pid of the process that made them.
-const PREFIXES: [&str; 2] = ["weir-test-", "weir-demo-"];
+/// Cgroups of tests, demonstrations and benchmarks carry these names, followed by the pid of the process that made them.
+const PREFIXES: [&str; 3] = ["weir-test-", "weir-demo-", "weir-bench-"];
 
 /// Where cgroup2 is mounted; on a hybrid host that is not `/sys/fs/cgroup`.
 ///

@@ -4,7 +4,7 @@
 //! else on the machine is touched. Everything made is removed at the end.
 
 use std::{
-    env, fs,
+    env,
     path::PathBuf,
     process::Command,
     thread,
@@ -13,22 +13,18 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use self::{
-    interrupt::Interrupt,
-    part::{Part, in_cgroup},
-    place::Place,
-};
+use self::place::Place;
 use crate::{
     cgroups, ebpf,
+    interrupt::Interrupt,
+    part::{Part, in_cgroup},
+    pki,
     privilege::Privilege,
     setup::{self, peers::Peers},
     task::Task,
     workspace::Workspace,
 };
 
-mod interrupt;
-mod part;
-mod pki;
 mod place;
 
 /// A server or an agent that is not ready by then is broken.
@@ -242,9 +238,4 @@ impl Demo<'_> {
 
 fn say(text: &str) {
     println!("• {text}");
-}
-
-/// The text of a file, or nothing when there is none yet.
-fn text_of(file: &std::path::Path) -> String {
-    fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }

@@ -10,9 +10,13 @@ use clap::{Parser, Subcommand};
 
 use workspace::Workspace;
 
+mod bench;
 mod cgroups;
 mod demo;
 mod ebpf;
+mod interrupt;
+mod part;
+mod pki;
 mod privilege;
 mod rootfs;
 mod setup;
@@ -38,6 +42,8 @@ enum Command {
     BuildEbpf,
     /// Set up, build and run every test
     Test(testing::Args),
+    /// Set up, build and measure what Weir costs, beside no proxy and beside nginx
+    Bench(bench::Args),
     /// Assemble the image's root file system in target/rootfs
     Rootfs(rootfs::Args),
 }
@@ -59,6 +65,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Run(args) => demo::run(&workspace, &args),
         Command::BuildEbpf => ebpf::build(&workspace),
         Command::Test(args) => testing::run(&workspace, &args),
+        Command::Bench(args) => bench::run(&workspace, &args),
         Command::Rootfs(args) => rootfs::assemble(&workspace, &args),
     }
 }

@@ -10,8 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{pki, text_of};
-use crate::{cgroups, workspace::Workspace};
+use crate::{cgroups, part::text_of, pki, workspace::Workspace};
 
 /// What clients find by themselves, where it is free.
 const PORT: u16 = 8443;

@@ -33,6 +33,11 @@ pub(crate) fn for_demo(workspace: &Workspace) -> Result<()> {
     peers::install_python(workspace)
 }
 
+/// What the benchmark needs.
+pub(crate) fn for_bench(workspace: &Workspace) -> Result<()> {
+    system::install(workspace, system::BENCH)
+}
+
 /// What the tests need besides.
 pub(crate) fn for_tests(workspace: &Workspace) -> Result<()> {
     system::install(workspace, system::TESTS)?;

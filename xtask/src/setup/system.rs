@@ -48,6 +48,16 @@ pub(super) const RUST: &[Requirement] = &[
 pub(super) const DEMO: &[Requirement] =
     &[program("openssl", "openssl"), file("/etc/ssl/certs/ca-certificates.crt", "ca-certificates")];
 
+/// What the benchmark uses.
+pub(super) const BENCH: &[Requirement] = &[
+    program("ip", "iproute2"),
+    program("unshare", "util-linux"),
+    program("curl", "curl"),
+    program("openssl", "openssl"),
+    program("nginx", "nginx-light"),
+    program("wrk", "wrk"),
+];
+
 /// Peers and tools of the tests.
 pub(super) const TESTS: &[Requirement] = &[
     program("ip", "iproute2"),

@@ -1,4 +1,4 @@
-//! Ctrl-C: the demonstration cleans up before it ends.
+//! Ctrl-C: what was made is cleaned up first.
 
 use std::{
     sync::mpsc::{self, Receiver, RecvTimeoutError},
@@ -11,11 +11,11 @@ use anyhow::{Context, Result, bail};
 const POLL: Duration = Duration::from_millis(50);
 
 /// SIGINT, SIGTERM or SIGHUP, as something to wait for.
-pub(super) struct Interrupt(Receiver<()>);
+pub(crate) struct Interrupt(Receiver<()>);
 
 impl Interrupt {
     /// From here on such a signal no longer ends the process.
-    pub(super) fn listen() -> Result<Self> {
+    pub(crate) fn listen() -> Result<Self> {
         let (raise, raised) = mpsc::channel();
         // A second signal while the first is being answered changes nothing.
         let handler = move || raise.send(()).unwrap_or(());
@@ -27,7 +27,7 @@ impl Interrupt {
     ///
     /// # Errors
     /// The signal has come.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         match self.0.recv_timeout(POLL) {
             Err(RecvTimeoutError::Timeout) => Ok(()),
             _ => bail!("interrupted"),
@@ -35,7 +35,7 @@ impl Interrupt {
     }
 
     /// Waits for the signal.
-    pub(super) fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let _ = self.0.recv();
     }
 }

@@ -1,4 +1,4 @@
-//! The server's certificate, from a CA that exists for the demonstration only.
+//! The server's certificate, from a CA that exists for one demonstration or benchmark only.
 
 use std::{
     fs,
@@ -9,27 +9,28 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 /// What the server is started with.
-pub(super) struct ServerFiles {
+pub(crate) struct ServerFiles {
     /// PEM.
-    pub(super) certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// PEM.
-    pub(super) key: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// The root that verifies the server.
-pub(super) fn root(dir: &Path) -> PathBuf {
+pub(crate) fn root(dir: &Path) -> PathBuf {
     dir.join("server-ca.pem")
 }
 
 /// Creates a CA and a certificate for `localhost` in `dir`, for two days.
-pub(super) fn create(dir: &Path) -> Result<ServerFiles> {
+pub(crate) fn create(dir: &Path) -> Result<ServerFiles> {
     let file = |name: &str| dir.join(name).display().to_string();
     let (ca, ca_key) = (root(dir).display().to_string(), file("server-ca.key"));
     let (certificate, key, request, names) =
         (file("server.pem"), file("server.key"), file("server.csr"), file("server.ext"));
     let new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 
-    let make_ca = ["req", "-x509", "-days", "2", "-subj", "/CN=Weir demo server CA", "-keyout", &ca_key, "-out", &ca];
+    let make_ca =
+        ["req", "-x509", "-days", "2", "-subj", "/CN=Weir throw-away server CA", "-keyout", &ca_key, "-out", &ca];
     openssl(&make_ca, &new_key)?;
     openssl(&["req", "-subj", "/CN=localhost", "-keyout", &key, "-out", &request], &new_key)?;
     fs::write(&names, "subjectAltName=DNS:localhost\n").with_context(|| format!("cannot write {names}"))?;

@@ -1,8 +1,8 @@
-//! A process of the demonstration, ended with the value that stands for it.
+//! A process of a demonstration or a benchmark, ended with the value that stands for it.
 
 use std::{
     cell::RefCell,
-    fs::File,
+    fs::{self, File},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -13,13 +13,11 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::text_of;
-
 /// After this a process that was asked to end is killed; the agent drains for up to 30 s.
 const ENDS_WITHIN: Duration = Duration::from_secs(35);
 
 /// A running process with its output in a file.
-pub(super) struct Part {
+pub(crate) struct Part {
     name: String,
     child: RefCell<Child>,
     output: Option<PathBuf>,
@@ -27,7 +25,7 @@ pub(super) struct Part {
 
 impl Part {
     /// Starts it with its output in `<dir>/<name>.log`.
-    pub(super) fn start(name: &str, mut command: Command, dir: &Path) -> Result<Self> {
+    pub(crate) fn start(name: &str, mut command: Command, dir: &Path) -> Result<Self> {
         let output = dir.join(name.replace([' ', ','], "-")).with_extension("log");
         let log = File::create(&output).with_context(|| format!("cannot write {}", output.display()))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -35,40 +33,45 @@ impl Part {
     }
 
     /// Starts it with its output in sight.
-    pub(super) fn start_in_sight(name: &str, mut command: Command) -> Result<Self> {
+    pub(crate) fn start_in_sight(name: &str, mut command: Command) -> Result<Self> {
         command.stdin(Stdio::null());
         Self::spawn(name, command, None)
     }
 
     fn spawn(name: &str, mut command: Command, output: Option<PathBuf>) -> Result<Self> {
-        // Ctrl-C is for the demonstration, which ends its parts in order.
+        // Ctrl-C is for this program, which ends its parts in order.
         command.process_group(0);
         let child = command.spawn().with_context(|| format!("cannot start the {name}"))?;
         Ok(Self { name: name.to_owned(), child: RefCell::new(child), output })
     }
 
     /// Its name for people.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
+    /// Its process id, also of the program that [`in_cgroup`]'s shell becomes.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.borrow().id()
+    }
+
     /// What it printed so far.
-    pub(super) fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         self.output.as_deref().map(text_of).unwrap_or_default()
     }
 
     /// Whether it still runs.
-    pub(super) fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         matches!(self.ended(), Ok(None))
     }
 
     /// How it ended, if it did.
-    pub(super) fn ended(&self) -> Result<Option<ExitStatus>> {
+    pub(crate) fn ended(&self) -> Result<Option<ExitStatus>> {
         Ok(self.child.borrow_mut().try_wait()?)
     }
 
     /// Asks it to end and waits until it has.
-    pub(super) fn stop(&mut self) -> Result<ExitStatus> {
+    pub(crate) fn stop(&mut self) -> Result<ExitStatus> {
         let child = self.child.get_mut();
         if let Some(status) = child.try_wait()? {
             return Ok(status);
@@ -97,7 +100,7 @@ impl Drop for Part {
 }
 
 /// The same command, started inside a cgroup: a shell joins it and becomes the program.
-pub(super) fn in_cgroup(cgroup: &Path, command: &Command) -> Command {
+pub(crate) fn in_cgroup(cgroup: &Path, command: &Command) -> Command {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", r#"echo $$ > "$0/cgroup.procs" && exec "$@""#]).arg(cgroup);
     shell.arg(command.get_program()).args(command.get_args());
@@ -108,4 +111,9 @@ pub(super) fn in_cgroup(cgroup: &Path, command: &Command) -> Command {
         };
     }
     shell
+}
+
+/// The text of a file, or nothing when there is none yet.
+pub(crate) fn text_of(file: &Path) -> String {
+    fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
