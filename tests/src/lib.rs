@@ -1,4 +1,6 @@
 //! What the end-to-end tests share.
 
 pub mod clock;
+pub mod fixture;
+pub mod raw;
 pub mod world;

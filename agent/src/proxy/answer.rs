@@ -20,7 +20,7 @@ use super::{
     call::Pending,
     calls::{Asker, OpenCall, Scope},
     decode::{self, Coding},
-    headers,
+    headers::{self, Carries},
     http::{Connection, PassedExchange, refusal_response},
     record::{self, ExchangeFacts, Note, outcome_of},
     upstream::{Conn, Server},
@@ -101,9 +101,9 @@ pub(crate) async fn deliver(
     let (mut head, incoming) = response.into_parts();
     headers::strip_hop_by_hop(&mut head.headers);
     stream.learn_session(&head.headers);
-    match headers::media_type(&head.headers).as_deref() {
-        Some("text/event-stream") => stream.pass_events(head, incoming, conn),
-        Some("application/json") if stream.awaits_messages() => stream.pass_json(head, incoming, conn).await,
+    match headers::carries(&head.headers) {
+        Some(Carries::Events) => stream.pass_events(head, incoming, conn),
+        Some(Carries::Message) if stream.awaits_messages() => stream.pass_json(head, incoming, conn).await,
         _ => stream.pass_opaque(head, incoming, conn).await,
     }
 }
@@ -255,9 +255,10 @@ impl Stream {
     async fn pump(mut self, mut source: Source, sender: Feed, conn: Conn) {
         let shared = Arc::clone(&self.shared);
         let mut events = SseReader::new(shared.config.limits.sse_event_bytes);
+        let mut trailers = None;
         let cut = loop {
-            let chunk = tokio::select! {
-                chunk = source.next() => chunk,
+            let frame = tokio::select! {
+                frame = source.next() => frame,
                 () = sender.closed() => {
                     // The client has gone: dropping the source tells the server, dropping the calls settles them.
                     self.leave_legacy().await;
@@ -265,18 +266,20 @@ impl Stream {
                 }
                 () = shared.drain.expired() => break "the agent is stopping".into(),
             };
-            match chunk {
-                Some(Ok(chunk)) => {
-                    if let Err(error) = self.pass_chunk(&mut events, chunk, &sender).await {
-                        break error;
+            match frame {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(chunk) => {
+                        if let Err(error) = self.pass_chunk(&mut events, chunk, &sender).await {
+                            break error;
+                        }
                     }
-                }
+                    Err(frame) => trailers = Some(frame),
+                },
                 Some(Err(error)) => break error,
                 None => {
-                    // What follows the last blank line is no event (WHATWG HTML §9.2.6), but it is the server's bytes.
-                    let rest = events.finish();
-                    if !rest.is_empty() {
-                        let _ = sender.send(Ok(Frame::data(rest))).await;
+                    self.pass_unfinished(events.finish(), &sender).await;
+                    if let Some(trailers) = trailers {
+                        let _ = sender.send(Ok(trailers)).await;
                     }
                     shared.pool.put(&self.server.affinity, conn);
                     self.ended().await;
@@ -299,6 +302,25 @@ impl Stream {
             }
         }
         Ok(())
+    }
+
+    /// What follows the last blank line is no event (WHATWG HTML §9.2.6), but some clients take it for one: it is recorded as
+    /// such or, where it cannot be read, dropped.
+    async fn pass_unfinished(&mut self, rest: Bytes, sender: &Feed) {
+        if rest.is_empty() {
+            return;
+        }
+        let mut ended = SseReader::new(rest.len() + 2);
+        let mut seen = ended.push([&rest, &b"\n\n"[..]].concat().into()).map_err(BoxError::from);
+        while let (Ok(()), Some(event)) = (&seen, ended.next_event()) {
+            seen = self.see(&event, sender).await;
+        }
+        match seen {
+            Ok(()) => {
+                let _ = sender.send(Ok(Frame::data(rest))).await;
+            }
+            Err(error) => tracing::debug!(%error, flow = %self.facts.flow.id, "an unfinished event was dropped"),
+        }
     }
 
     /// Records what one event says.
@@ -455,20 +477,15 @@ enum Source {
 }
 
 impl Source {
-    async fn next(&mut self) -> Option<Result<Bytes, BoxError>> {
+    /// The next bytes, or the trailers after the last.
+    async fn next(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
         match self {
-            Self::Plain(body) => loop {
-                match body.frame().await?.map(Frame::into_data) {
-                    Ok(Ok(data)) => return Some(Ok(data)),
-                    Ok(Err(_trailers)) => {}
-                    Err(error) => return Some(Err(error.into())),
-                }
-            },
+            Self::Plain(body) => Some(body.frame().await?.map_err(Into::into)),
             Self::Decoded(reader) => {
                 let mut chunk = BytesMut::with_capacity(8192);
                 match reader.read_buf(&mut chunk).await {
                     Ok(0) => None,
-                    Ok(_) => Some(Ok(chunk.freeze())),
+                    Ok(_) => Some(Ok(Frame::data(chunk.freeze()))),
                     Err(error) => Some(Err(error.into())),
                 }
             }

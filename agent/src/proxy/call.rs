@@ -14,7 +14,7 @@ use super::{
     body::{self, Body, BoxError},
     calls::{Asker, OpenCall, Scope},
     decode,
-    http::{Connection, check_watch, refusal_response},
+    http::{Connection, check_watch, refusal_response, unrecordable},
     record::{self, ExchangeFacts, Note, outcome_of, tool_of},
 };
 use crate::{
@@ -24,6 +24,12 @@ use crate::{
     },
     mcp::{self, Answer, Asked, Class, Era, Id, Kind, Message, Params, Refusal},
 };
+
+/// How much more of a body that is too large is read before its refusal, in bytes.
+const LINGER_BYTES: usize = 64 << 20;
+
+/// How long that may take.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// A request body, as it came and as it reads.
 struct Received {
@@ -61,7 +67,8 @@ pub(crate) async fn post(
             let era = if legacy.is_some() { Era::Sse } else { context.era };
             let requested = || Params::of(&messages.messages()[0]).requested_version;
             let version = context.protocol_version.or_else(requested);
-            connection.facts(&head, era, version, context.session_id)
+            let session_id = legacy.as_ref().and_then(Scope::message_path).or(context.session_id);
+            connection.facts(&head, era, version, session_id)
         }
         Err(refusal) => {
             let facts = connection.facts(&head, mcp::era::tell(&head.headers, Some(&messages)), None, None);
@@ -85,13 +92,36 @@ pub(crate) async fn post(
     }
 }
 
+/// Takes a request with a body that is no POST. MCP has none, but a server may take one for a call: where every path is the
+/// endpoint, what cannot be one passes.
+///
+/// # Errors
+/// As [`post`].
+pub(crate) async fn other_method(
+    connection: &Arc<Connection>,
+    head: Parts,
+    incoming: Incoming,
+) -> Result<Response<Body>, BoxError> {
+    let received = match receive(connection, &head, incoming).await {
+        Ok(received) => received,
+        Err(refusal) => return refuse_unread(connection, &head, &refusal, &Asked::Unreadable).await,
+    };
+    if received.text.is_empty() || (connection.endpoint.endpoint.paths.is_empty() && !reads_as_json_rpc(&received.text))
+    {
+        return connection.pass(head, body::whole(received.raw, received.trailers)).await;
+    }
+    let reason = "MCP sends messages with POST only; use POST";
+    refuse_unread(connection, &head, &Refusal::new("http-method", Class::NotRpc, reason), &Asked::Unreadable).await
+}
+
 /// Reads the body within its limits and undoes its content coding.
-async fn receive(connection: &Connection, head: &Parts, incoming: Incoming) -> Result<Received, Refusal> {
+async fn receive(connection: &Connection, head: &Parts, mut incoming: Incoming) -> Result<Received, Refusal> {
     let limits = &connection.shared.config.limits;
-    let collecting = Limited::new(incoming, limits.request_bytes).collect();
+    let collecting = Limited::new(&mut incoming, limits.request_bytes).collect();
     let collected = match timeout(Duration::from_millis(limits.body_timeout_ms), collecting).await {
         Ok(Ok(collected)) => collected,
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            linger(&mut incoming).await;
             return Err(too_large(limits.request_bytes));
         }
         Ok(Err(error)) => return Err(bad_body(format!("the request body broke: {error}"))),
@@ -106,6 +136,19 @@ async fn receive(connection: &Connection, head: &Parts, incoming: Incoming) -> R
         Err(error) => return Err(bad_body(error.to_string())),
     };
     Ok(Received { raw, text, trailers })
+}
+
+/// Reads on and forgets, so that the client, which is still sending, gets to read the refusal: closing with unread bytes
+/// resets the connection before it can (RFC 9112 §9.6).
+async fn linger(incoming: &mut Incoming) {
+    let mut room = LINGER_BYTES;
+    let _ = timeout(LINGER, async {
+        while let Some(Ok(frame)) = incoming.frame().await {
+            let Some(left) = room.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+            room = left;
+        }
+    })
+    .await;
 }
 
 fn too_large(limit: usize) -> Refusal {
@@ -132,7 +175,7 @@ fn reads_as_json_rpc(text: &[u8]) -> bool {
 }
 
 /// The scope of a POST on a message path that the legacy transport's stream has announced.
-fn legacy_scope(connection: &Connection, head: &Parts) -> Option<Scope> {
+pub(crate) fn legacy_scope(connection: &Connection, head: &Parts) -> Option<Scope> {
     let scope = Scope::Legacy {
         endpoint: connection.endpoint.name().to_owned(),
         workload: connection.flow.workload.id.clone(),
@@ -202,8 +245,7 @@ async fn admit(
     };
     recorded.map_err(|error| {
         tracing::error!(%error, "a call is refused: its record could not be written");
-        let reason = "its record could not be written; nothing was sent. Ask the host's operator (weir status)";
-        Refusal::new("audit-unavailable", Class::Unrecorded, reason)
+        unrecordable()
     })
 }
 
@@ -238,6 +280,11 @@ async fn refuse_unread(
     let era = mcp::era::tell(&head.headers, None);
     let facts = connection.facts(head, era, None, None);
     connection.shared.record_refused(&facts, refusal).await;
+    if let Some(scope) = legacy_scope(connection, head) {
+        // No id, so no answer on the stream; and what a POST's status says, clients of this transport do not show: they
+        // would wait for ever. The end of the stream they show.
+        connection.shared.legacy.cut(&scope, refusal).await;
+    }
     Ok(refusal_response(refusal.response(era, asked)))
 }
 

@@ -36,6 +36,14 @@ impl Scope {
     pub(crate) fn outlives_exchange(&self) -> bool {
         !matches!(self, Self::Exchange(_))
     }
+
+    /// What stands for the session in records of the legacy transport.
+    pub(crate) fn message_path(&self) -> Option<String> {
+        match self {
+            Self::Legacy { path, .. } => Some(path.clone()),
+            Self::Exchange(_) | Self::Session { .. } => None,
+        }
+    }
 }
 
 /// Who asked.

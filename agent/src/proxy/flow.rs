@@ -180,6 +180,10 @@ async fn serve_plain(
     h2: bool,
 ) -> Ending {
     let Some(endpoint) = shared.names.endpoint_at(flow.dst.0) else {
+        if !shared.names.hosts_at(flow.dst.0).is_empty() {
+            reset(stream);
+            return Ending::refused("http", format!("plain HTTP, and {} belongs to several endpoints", flow.dst));
+        }
         return splice::run(shared, flow, stream, first).await.into_ending("http", None);
     };
     let server = Arc::new(Server {
@@ -222,7 +226,7 @@ async fn serve_tls(
         return Ending::refused("tls", format!("no server name, and {} has several registered names", flow.dst));
     };
     let Some(endpoint) = shared.names.endpoint_for(&host, flow.dst.0.port()) else {
-        return serve_foreign_name(shared, flow, stream, first, &host).await;
+        return serve_foreign_name(shared, flow, stream, first, &host, hello.ech).await;
     };
     let Ok(name) = ServerName::try_from(host.clone()) else {
         alert(&mut stream, AlertDescription::UnrecognisedName).await;
@@ -299,8 +303,15 @@ async fn serve_foreign_name(
     mut stream: TcpStream,
     first: Bytes,
     host: &str,
+    ech: bool,
 ) -> Ending {
-    match splice::is_another_server(shared, flow, host).await {
+    let proven = if ech {
+        // The name that counts may be another one, the registered one for example.
+        Err("the hello may hide another name (Encrypted Client Hello)".to_owned())
+    } else {
+        splice::is_another_server(shared, flow, host).await
+    };
+    match proven {
         Ok(()) => splice::run(shared, flow, stream, first).await.into_ending("tls", Some(host.to_owned())),
         Err(why) => {
             alert(&mut stream, AlertDescription::UnrecognisedName).await;

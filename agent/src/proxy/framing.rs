@@ -143,7 +143,7 @@ impl Framing {
                         self.at = next;
                         Ok(length - had)
                     }
-                    None if seen.len() > self.head_bytes => Err("the request's head is too long"),
+                    None if seen.len() >= self.head_bytes => Err("the request's head is too long"),
                     None => Ok(bytes.len()),
                 }
             }
@@ -262,6 +262,13 @@ mod tests {
         let mut framing = Framing::new(4096);
         assert_eq!(framing.observe(PLAIN), Ok(()));
         assert!(matches!(framing.at, At::Head(seen) if seen.is_empty()));
+    }
+
+    #[test]
+    fn a_head_that_fills_its_room_is_noticed() {
+        let head = format!("GET / HTTP/1.1\r\nx: {}", "x".repeat(5000));
+        assert_eq!(verdict(&head.as_bytes()[..4095]), Ok(()));
+        assert!(verdict(&head.as_bytes()[..4096]).is_err(), "hyper's buffer ends here too");
     }
 
     #[test]

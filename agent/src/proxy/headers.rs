@@ -2,10 +2,12 @@
 //! RFC 9112 §3.2 and §6.3).
 
 use http::{
-    HeaderMap, HeaderName, Version,
-    header::{CONNECTION, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+    HeaderMap, HeaderName, Uri, Version,
+    header::{
+        AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING, UPGRADE,
+    },
     request::Parts,
-    uri::Authority,
+    uri::{Authority, Scheme},
 };
 
 use crate::config::Host;
@@ -18,6 +20,10 @@ const HOP_BY_HOP: [HeaderName; 5] = [
     UPGRADE,
     TRANSFER_ENCODING,
 ];
+
+/// What a `Connection` header cannot take off a request: these are for the server (RFC 9110 §7.6.1), and what is judged is
+/// what is sent. So are all whose names begin with `mcp-`.
+const END_TO_END: [HeaderName; 5] = [HOST, CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, AUTHORIZATION];
 
 /// Why a request's head is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +45,9 @@ pub(crate) enum HeadError {
     /// RFC 9112 §6.1: a transfer coding other than `chunked`.
     #[error("transfer-encoding is not just `chunked`")]
     Framing,
+    /// RFC 9110 §7.6.1: a header for the server named as one for the next hop.
+    #[error("connection names {0}, which is for the server")]
+    Nominated(HeaderName),
     /// CONNECT, or an upgrade at an endpoint path: what follows could not be inspected.
     #[error("{0} would leave the connection uninspected")]
     Tunnel(&'static str),
@@ -61,6 +70,14 @@ pub(crate) fn authority(head: &Parts) -> Result<Authority, HeadError> {
         (Some(authority), _) | (None, Some(authority)) => Ok(authority),
         (None, None) => Err(HeadError::Host),
     }
+}
+
+/// The absolute URI that a request names, whichever form its target has (RFC 9112 §3.3).
+pub(crate) fn absolute_uri(head: &Parts, scheme: Scheme) -> Uri {
+    let mut parts = head.uri.clone().into_parts();
+    parts.scheme = Some(scheme);
+    parts.authority = authority(head).ok();
+    Uri::from_parts(parts).unwrap_or_else(|_| head.uri.clone())
 }
 
 fn same_authority(a: &Authority, b: &Authority) -> bool {
@@ -86,7 +103,11 @@ pub(crate) fn check_framing(head: &Parts) -> Result<(), HeadError> {
     if head.method == http::Method::CONNECT {
         return Err(HeadError::Tunnel("CONNECT"));
     }
-    if head.headers.contains_key(UPGRADE) {
+    if let Some(name) = nominated(&head.headers).find(|n| END_TO_END.contains(n) || n.as_str().starts_with("mcp-")) {
+        return Err(HeadError::Nominated(name));
+    }
+    // An offer of HTTP/2 in plain text may be ignored (RFC 9110 §7.8), and common clients make it with every first request.
+    if head.headers.get_all(UPGRADE).iter().any(|offer| !offer.as_bytes().eq_ignore_ascii_case(b"h2c")) {
         return Err(HeadError::Tunnel("an upgrade"));
     }
     Ok(())
@@ -94,14 +115,7 @@ pub(crate) fn check_framing(head: &Parts) -> Result<(), HeadError> {
 
 /// Removes what must not cross an intermediary. `TE: trailers` is kept: trailers are passed on.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|token| token.trim().parse().ok())
-        .filter(|name| name != TE)
-        .collect();
+    let named: Vec<HeaderName> = nominated(headers).filter(|name| name != TE).collect();
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
@@ -112,10 +126,32 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// The media type of a body, lower case and without parameters.
-pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    Some(value.split(';').next()?.trim().to_ascii_lowercase())
+/// The headers that `Connection` names.
+fn nominated(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(|token| token.trim().parse().ok())
+}
+
+/// What a response's body is to clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carries {
+    /// Server-sent events.
+    Events,
+    /// One JSON text.
+    Message,
+}
+
+/// What a response says of its body, read as generously as the most generous client reads it: the TypeScript SDK looks for
+/// the name anywhere in the header, Python's at its beginning.
+pub(crate) fn carries(headers: &HeaderMap) -> Option<Carries> {
+    let values = headers.get_all(CONTENT_TYPE).iter();
+    let types: String =
+        values.map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase() + ",").collect();
+    if types.contains("text/event-stream") {
+        Some(Carries::Events)
+    } else {
+        types.contains("application/json").then_some(Carries::Message)
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +160,15 @@ mod tests {
 
     fn head(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> Parts {
         build(http::Request::builder()).body(()).expect("a request").into_parts().0
+    }
+
+    #[test]
+    fn a_target_of_either_form_names_the_same_uri() {
+        let origin_form = head(|b| b.uri("/sse?x=1").header(HOST, "a:8443"));
+        let absolute_form = head(|b| b.uri("https://a:8443/sse?x=1"));
+        for head in [origin_form, absolute_form] {
+            assert_eq!(absolute_uri(&head, Scheme::HTTPS).to_string(), "https://a:8443/sse?x=1");
+        }
     }
 
     #[test]
@@ -153,6 +198,39 @@ mod tests {
         let twice = head(|b| b.header(TRANSFER_ENCODING, "chunked").header(TRANSFER_ENCODING, "chunked"));
         assert_eq!(check_framing(&twice), Err(HeadError::Framing));
         assert!(matches!(check_framing(&head(|b| b.method("CONNECT").uri("a:1"))), Err(HeadError::Tunnel(_))));
+    }
+
+    #[test]
+    fn an_offer_of_http2_is_ignored_and_other_upgrades_are_refused() {
+        assert_eq!(check_framing(&head(|b| b.header(UPGRADE, "h2c"))), Ok(()));
+        for offer in ["websocket", "h2c, websocket", "tls/1.0"] {
+            let offered = head(|b| b.header(UPGRADE, "h2c").header(UPGRADE, offer));
+            assert!(matches!(check_framing(&offered), Err(HeadError::Tunnel(_))), "{offer}");
+        }
+    }
+
+    #[test]
+    fn what_is_for_the_server_cannot_be_taken_off() {
+        for name in ["Host", "close, content-type", "Authorization", "mcp-session-id", "MCP-Method"] {
+            assert!(
+                matches!(check_framing(&head(|b| b.header(CONNECTION, name))), Err(HeadError::Nominated(_))),
+                "{name}"
+            );
+        }
+        assert_eq!(check_framing(&head(|b| b.header(CONNECTION, "keep-alive, te"))), Ok(()));
+    }
+
+    #[test]
+    fn a_body_is_what_any_client_takes_it_for() {
+        let of = |values: &[&'static str]| {
+            carries(&values.iter().map(|value| (CONTENT_TYPE, http::HeaderValue::from_static(value))).collect())
+        };
+        assert_eq!(of(&["application/json; charset=utf-8"]), Some(Carries::Message));
+        assert_eq!(of(&["Text/Event-Stream"]), Some(Carries::Events));
+        assert_eq!(of(&["text/plain", "application/json"]), Some(Carries::Message));
+        assert_eq!(of(&["application/jsonl"]), Some(Carries::Message));
+        assert_eq!(of(&["text/html"]), None);
+        assert_eq!(of(&[]), None);
     }
 
     #[test]

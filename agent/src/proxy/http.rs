@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, request::Parts};
+use http::{Method, Request, Response, StatusCode, request::Parts, uri::Scheme};
 use hyper::{
-    body::Incoming,
+    body::{Body as _, Incoming},
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -20,11 +20,12 @@ use super::{
     call,
     flow::FlowContext,
     framing::{Watch, Watched},
-    headers::{self, HeadError},
+    headers::{self, Carries, HeadError},
     record::{self, ExchangeFacts, HttpEnd},
     upstream::{SendError, Server},
 };
 use crate::{
+    audit::log::AppendError,
     config::{OtherPaths, Registered},
     mcp::{self, Asked, Class, Era, Refusal},
 };
@@ -78,6 +79,7 @@ impl Connection {
         let shared = Arc::clone(&self.shared);
         let limits = &shared.config.limits;
         let header_bytes = limits.header_bytes;
+        let mut watched = None;
         let ended = if h2 {
             let service = service_fn(move |request| Arc::clone(&self).exchange(request, None));
             let connection = http2::Builder::new(TokioExecutor::new())
@@ -95,6 +97,7 @@ impl Connection {
             }
         } else {
             let (io, watch) = Watched::new(io, header_bytes);
+            watched = Some(Arc::clone(&watch));
             let service = service_fn(move |request| Arc::clone(&self).exchange(request, Some(Arc::clone(&watch))));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -111,7 +114,9 @@ impl Connection {
                 }
             }
         };
-        ended.err().map(|error| describe(&error))
+        // What hyper refuses in its own words it need not call an error.
+        let ambiguity = || watched.and_then(|watch| watch.ambiguity()).map(str::to_owned);
+        ended.err().map(|error| describe(&error)).or_else(ambiguity)
     }
 
     async fn exchange(
@@ -133,6 +138,7 @@ impl Connection {
         head.headers.remove(http::header::EXPECT);
         match (target, head.method.clone()) {
             (Target::Endpoint, Method::POST) => call::post(&self, head, body).await,
+            (Target::Endpoint, _) if !body.is_end_stream() => call::other_method(&self, head, body).await,
             (Target::Endpoint, Method::GET) => self.listen(head, body).await,
             _ => self.pass(head, body::passing(body)).await,
         }
@@ -165,6 +171,8 @@ impl Connection {
             status: StatusCode::BAD_REQUEST,
             why: Refusal::new("http-path", Class::NotRpc, error.to_string()),
         })?;
+        // Wherever the server has the legacy transport's messages sent, they are the endpoint's.
+        let covered = covered || call::legacy_scope(self, head).is_some();
         match (covered, self.endpoint.endpoint.other_paths) {
             (true, _) => Ok(Target::Endpoint),
             (false, OtherPaths::Pass) => Ok(Target::Other),
@@ -215,10 +223,14 @@ impl Connection {
     /// A stream that the client opens to hear the server: GET of a session, a resumption, or the legacy transport's own.
     async fn listen(self: &Arc<Self>, head: Parts, body: Incoming) -> Result<Response<Body>, BoxError> {
         let facts = self.facts_of_head(&head);
-        let exchange = PassedExchange::begin(&self.shared, facts).await?;
-        let legacy_base = head.uri.clone();
+        let exchange = match PassedExchange::begin(&self.shared, facts).await {
+            Ok(exchange) => exchange,
+            Err(error) => return Ok(unrecorded(&error)),
+        };
+        let scheme = if self.server.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+        let legacy_base = headers::absolute_uri(&head, scheme);
         let (response, conn) = self.send(Request::from_parts(head, body::passing(body))).await?;
-        if headers::media_type(response.headers()).as_deref() != Some("text/event-stream") {
+        if headers::carries(response.headers()) != Some(Carries::Events) {
             return Ok(exchange.finish_with(&self.server, response, conn));
         }
         answer::listen(Stream::listening(self, exchange, &legacy_base), response, conn)
@@ -226,7 +238,10 @@ impl Connection {
 
     /// A request that is not a message: passed on as it is, recorded before and after.
     pub(crate) async fn pass(self: &Arc<Self>, head: Parts, body: Body) -> Result<Response<Body>, BoxError> {
-        let exchange = PassedExchange::begin(&self.shared, self.facts_of_head(&head)).await?;
+        let exchange = match PassedExchange::begin(&self.shared, self.facts_of_head(&head)).await {
+            Ok(exchange) => exchange,
+            Err(error) => return Ok(unrecorded(&error)),
+        };
         let (response, conn) = self.send(Request::from_parts(head, body)).await?;
         Ok(exchange.finish_with(&self.server, response, conn))
     }
@@ -256,7 +271,7 @@ impl PassedExchange {
     ///
     /// # Errors
     /// As the log's: the request must then not be sent.
-    pub(crate) async fn begin(shared: &Arc<Shared>, facts: Arc<ExchangeFacts>) -> Result<Self, BoxError> {
+    pub(crate) async fn begin(shared: &Arc<Shared>, facts: Arc<ExchangeFacts>) -> Result<Self, AppendError> {
         let request_id = Uuid::now_v7();
         shared.record_http(&facts, request_id, record::allow(), None).await?;
         Ok(Self { shared: Arc::clone(shared), facts, request_id, begun: Instant::now(), status: None, events: 0 })
@@ -314,6 +329,17 @@ pub(crate) fn check_watch(head: &Parts) -> Result<(), Refusal> {
         None => Ok(()),
         Some(ambiguity) => Err(Refusal::new("http-framing", Class::NotRpc, ambiguity)),
     }
+}
+
+/// The refusal of what cannot be recorded.
+pub(crate) fn unrecordable() -> Refusal {
+    let reason = "its record could not be written; nothing was sent. Ask the host's operator (weir status)";
+    Refusal::new("audit-unavailable", Class::Unrecorded, reason)
+}
+
+fn unrecorded(error: &AppendError) -> Response<Body> {
+    tracing::error!(%error, "a request is refused: its record could not be written");
+    refusal_response(unrecordable().undeliverable(&Asked::Unreadable))
 }
 
 /// A refusal as an HTTP response.

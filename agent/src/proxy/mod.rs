@@ -181,9 +181,12 @@ impl Proxy {
 
     /// Learns the registered addresses, once now and then for as long as the proxy runs.
     pub async fn start_names(&self) {
-        let resolved = self.shared.names.resolve(&self.shared.datapath).await;
-        self.shared.counters.set_unresolved(resolved.unresolved);
-        let mut holds = resolved.holds;
+        let Shared { names, datapath, counters, .. } = &*self.shared;
+        // What the hosts file knows need not wait for a server of names that may be slow or down.
+        let listed = names.learn_listed(datapath);
+        let resolved = names.resolve(datapath, |host| !listed.contains(host)).await;
+        counters.set_unresolved(resolved.unresolved);
+        let mut holds = if listed.is_empty() { resolved.holds } else { Duration::ZERO };
         let shared = Arc::clone(&self.shared);
         self.shared.tasks.spawn(async move {
             loop {
@@ -191,7 +194,12 @@ impl Proxy {
                     () = tokio::time::sleep(holds) => {}
                     () = shared.drain.started() => return,
                 }
-                let resolved = shared.names.resolve(&shared.datapath).await;
+                let listed = shared.names.learn_listed(&shared.datapath);
+                let mut resolved = tokio::select! {
+                    resolved = shared.names.resolve(&shared.datapath, |_| true) => resolved,
+                    () = shared.drain.started() => return,
+                };
+                resolved.unresolved.retain(|(host, _)| !listed.iter().any(|known| known.to_string() == *host));
                 shared.counters.set_unresolved(resolved.unresolved);
                 holds = resolved.holds;
             }
@@ -344,6 +352,14 @@ impl LegacyPaths {
 
     fn contains(&self, scope: &Scope) -> bool {
         self.lock().contains_key(scope)
+    }
+
+    /// Breaks a stream off.
+    async fn cut(&self, scope: &Scope, why: &mcp::Refusal) {
+        let stream = self.lock().get(scope).cloned();
+        if let Some(stream) = stream {
+            let _ = stream.send(Err(why.to_string().into())).await;
+        }
     }
 
     /// Puts an event of the agent's own on a stream; false when the stream has gone.

@@ -11,7 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
+use hickory_resolver::{
+    TokioResolver,
+    config::{LookupIpStrategy, ResolveHosts},
+    net::runtime::TokioRuntimeProvider,
+    system_conf::parse_resolv_conf,
+};
+use tokio::task::{JoinError, JoinSet};
 
 use crate::{
     config::{Endpoint, Endpoints, EndpointsError, Host, Registered},
@@ -26,6 +32,9 @@ const REFRESH: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 
 /// How soon a name that did not resolve is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// Most names asked for at the same time.
+const LOOKUPS_AT_ONCE: usize = 32;
 
 /// Most addresses learnt per host name; further ones are reported and not learnt.
 const ADDRESSES_PER_HOST: usize = 256;
@@ -135,30 +144,63 @@ impl Names {
         });
     }
 
-    /// Resolves every name once and tells the kernel; returns how long the answers hold and which names did not resolve.
-    pub(crate) async fn resolve(&self, datapath: &Datapath) -> Resolved {
-        let hosts: BTreeSet<&Host> = self.endpoints.exact().map(|(host, ..)| host).collect();
+    /// Learns what the hosts file says and tells the kernel; returns the names that it knows.
+    pub(crate) fn learn_listed(&self, datapath: &Datapath) -> BTreeSet<Host> {
+        let text = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+        let registered: BTreeSet<&Host> = self.endpoints.exact().map(|(host, ..)| host).collect();
+        let mut listed = BTreeSet::new();
+        for (ip, host) in hosts_file(&text).filter(|(_, host)| registered.contains(host)) {
+            self.learn(&host, ip);
+            listed.insert(host);
+        }
+        self.tell(datapath);
+        listed
+    }
+
+    /// Asks for every name that is `wanted`, and tells the kernel; returns how long the answers hold and which names did not
+    /// resolve.
+    pub(crate) async fn resolve(&self, datapath: &Datapath, wanted: impl Fn(&Host) -> bool) -> Resolved {
+        let hosts: BTreeSet<&Host> =
+            self.endpoints.exact().map(|(host, ..)| host).filter(|host| wanted(host)).collect();
         let mut resolved = Resolved { holds: REFRESH.1, unresolved: Vec::new() };
-        // Made anew each time, so that a changed resolv.conf or hosts file counts from the next refresh on.
+        // Made anew each time, so that a changed resolv.conf counts from the next refresh on.
         let resolver = system_resolver();
+        let mut lookups = JoinSet::new();
         for host in hosts {
-            match lookup(resolver.as_ref(), host).await {
-                Ok((addresses, holds)) => {
-                    addresses.into_iter().for_each(|ip| self.learn(host, ip));
-                    resolved.holds = resolved.holds.min(holds);
-                }
-                Err(reason) => resolved.unresolved.push((host.to_string(), reason)),
+            if lookups.len() == LOOKUPS_AT_ONCE {
+                self.take_answer(lookups.join_next().await, &mut resolved);
             }
+            let (resolver, host) = (resolver.clone(), host.clone());
+            lookups.spawn(async move { (lookup(resolver.as_ref(), &host).await, host) });
+        }
+        while let Some(answer) = lookups.join_next().await {
+            self.take_answer(Some(answer), &mut resolved);
         }
         if !resolved.unresolved.is_empty() {
             resolved.holds = resolved.holds.min(RETRY);
         }
         self.forget_old();
+        self.tell(datapath);
+        resolved.holds = resolved.holds.clamp(REFRESH.0, REFRESH.1);
+        resolved
+    }
+
+    fn take_answer(&self, answer: Option<Result<(LookupResult, Host), JoinError>>, resolved: &mut Resolved) {
+        match answer {
+            Some(Ok((Ok((addresses, holds)), host))) => {
+                addresses.into_iter().for_each(|ip| self.learn(&host, ip));
+                resolved.holds = resolved.holds.min(holds);
+            }
+            Some(Ok((Err(reason), host))) => resolved.unresolved.push((host.to_string(), reason)),
+            Some(Err(error)) => tracing::error!(%error, "a name's resolution ended early"),
+            None => {}
+        }
+    }
+
+    fn tell(&self, datapath: &Datapath) {
         if let Err(error) = datapath.set_destinations(&self.destinations()) {
             tracing::error!(%error, "registered addresses could not be given to the kernel");
         }
-        resolved.holds = resolved.holds.clamp(REFRESH.0, REFRESH.1);
-        resolved
     }
 }
 
@@ -183,19 +225,67 @@ pub(crate) struct Resolved {
 }
 
 fn system_resolver() -> Result<TokioResolver, String> {
-    let mut builder = TokioResolver::builder_tokio().map_err(|e| e.to_string())?;
-    builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let (config, options) = parse_resolv_conf(with_nameserver(text)).map_err(|e| e.to_string())?;
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
+    let options = builder.options_mut();
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    // Read apart, since an application in another mount namespace may ask where the host need not.
+    options.use_hosts_file = ResolveHosts::Never;
     builder.build().map_err(|e| e.to_string())
 }
 
-async fn lookup(resolver: Result<&TokioResolver, &String>, host: &Host) -> Result<(Vec<IpAddr>, Duration), String> {
+/// Where no server is named, the C library asks the local machine (resolv.conf(5)); names in the hosts file need none.
+fn with_nameserver(mut resolv_conf: String) -> String {
+    if !resolv_conf.lines().any(|line| line.trim_start().starts_with("nameserver")) {
+        resolv_conf.push_str("\nnameserver 127.0.0.1\n");
+    }
+    resolv_conf
+}
+
+/// The addresses and names of a hosts file (hosts(5)).
+fn hosts_file(text: &str) -> impl Iterator<Item = (IpAddr, Host)> {
+    text.lines().flat_map(|line| {
+        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        let ip: Option<IpAddr> = words.next().and_then(|word| word.parse().ok());
+        words.filter_map(move |word| Some((ip?, word.parse().ok()?)))
+    })
+}
+
+/// Addresses and how long they hold, or why there are none.
+type LookupResult = Result<(Vec<IpAddr>, Duration), String>;
+
+async fn lookup(resolver: Result<&TokioResolver, &String>, host: &Host) -> LookupResult {
     let name = match host {
         Host::Ip(ip) => return Ok((vec![*ip], REFRESH.1)),
         Host::Name(name) => name,
     };
-    // The trailing dot keeps the search list out: a registered name is a full name. The hosts file knows names without.
+    // The trailing dot keeps the search list out: a registered name is a full name.
     let full = if name.contains('.') { format!("{name}.") } else { name.clone() };
     let found = resolver.map_err(String::clone)?.lookup_ip(full).await.map_err(|e| e.to_string())?;
     let holds = found.valid_until().saturating_duration_since(Instant::now());
     Ok((found.iter().collect(), holds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_name_server_the_local_machine_is_asked() {
+        for text in ["", "# nameserver 192.0.2.1\nsearch example.com"] {
+            let (config, _) = parse_resolv_conf(with_nameserver(text.into())).unwrap();
+            let servers: Vec<_> = config.name_servers().iter().map(|server| server.ip).collect();
+            assert_eq!(servers, [IpAddr::from([127, 0, 0, 1])], "{text:?}");
+        }
+        let named = "nameserver 192.0.2.1\n".to_owned();
+        assert_eq!(with_nameserver(named.clone()), named);
+    }
+
+    #[test]
+    fn a_hosts_file_is_read_with_its_comments_and_aliases() {
+        let text = "# 192.0.2.9 no.test\n192.0.2.1 mcp.test alias.test # not.test\n::1\nnonsense mcp.test\n fd00::1\tMCP.test\n";
+        let read: Vec<_> = hosts_file(text).map(|(ip, host)| format!("{ip} {host}")).collect();
+        assert_eq!(read, ["192.0.2.1 mcp.test", "192.0.2.1 alias.test", "fd00::1 mcp.test"]);
+    }
 }

@@ -104,6 +104,8 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
     let options = LogOptions::from_config(&config).map_err(failed)?;
     let (log, recovery) = Log::open(&options).map_err(failed)?;
 
+    // What can fail without the kernel's help fails before anything is attached: it would stay, and deny.
+    let socket = bind_admin(&config).await?;
     let cgroups = Arc::new(CgroupTree::open(&config.intercept.base).map_err(failed)?);
     let Attached { datapath, log: kernel_log, takeover } = Datapath::attach(&AttachOptions {
         cgroups: &cgroups,
@@ -161,7 +163,7 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
     ));
     let stop = CancellationToken::new();
     let renewal = tokio::spawn(renew(authority, hosts, Arc::clone(&minter)));
-    let admin = serve_admin(&config, running, stop.clone()).await?;
+    let admin = tokio::spawn(socket.serve(running, stop.clone()));
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(endpoints = config.endpoints.len(), takeover, "ready");
 
@@ -229,14 +231,13 @@ fn set_scope(config: &Config, cgroups: &CgroupTree, datapath: &Datapath) -> Resu
     datapath.set_scope(&include, &exclude).map_err(failed)
 }
 
-async fn serve_admin(
-    config: &Config,
-    running: Arc<Running>,
-    stop: CancellationToken,
-) -> Result<tokio::task::JoinHandle<()>, Failure> {
+async fn bind_admin(config: &Config) -> Result<AdminSocket, Failure> {
     let path = config.admin.socket().ok_or_else(|| Failure::Usage("admin.listen is not `unix:<path>`".into()))?;
-    let socket = AdminSocket::bind(path, config.admin.group).await.map_err(failed)?;
-    Ok(tokio::spawn(socket.serve(running, stop)))
+    let bound = AdminSocket::bind(path, config.admin.group).await;
+    bound.map_err(|error| match rustix::process::geteuid().is_root() {
+        true => failed(error),
+        false => Failure::Failed(format!("{error}; weir run needs root")),
+    })
 }
 
 /// Has the intermediate replaced when half its life is over, by a process of its own that may read the root's key.

@@ -1,0 +1,27 @@
+//! First light, end to end: unmodified clients and servers, the agent as it ships, real eBPF. Needs root; each test has a
+//! network, mounts and cgroups of its own.
+
+mod attribution;
+mod cancel;
+mod clients;
+mod compression;
+mod crash;
+mod drain;
+mod failures;
+mod failures_limits;
+mod failures_midway;
+mod failures_start;
+mod hostile_h2;
+mod hostile_http;
+mod hostile_json;
+mod hostile_tls;
+mod http;
+mod legacy;
+mod oauth;
+mod refusals;
+mod scene;
+mod scope;
+mod secrets;
+mod session;
+mod story;
+mod streaming;
