@@ -1,7 +1,7 @@
 //! What comes back: a JSON body is read whole, a stream passes event by event; either way each message is recorded before
 //! the client can see it.
 
-use std::{io, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, io, pin::Pin, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -341,7 +341,11 @@ impl Stream {
         let Some(data) = event.data.as_ref().filter(|data| kind == b"message" && !data.is_empty()) else {
             return Ok(());
         };
-        let messages = mcp::parse(data, &self.shared.message_limits())?;
+        let messages = match mcp::parse(data, &self.shared.message_limits()) {
+            Ok(messages) => messages,
+            Err(_) if is_no_message(data) => return Ok(()),
+            Err(invalid) => return Err(invalid.into()),
+        };
         for message in messages.messages() {
             self.hear(message).await?;
         }
@@ -430,6 +434,14 @@ impl Stream {
     }
 }
 
+/// Whether no reader can take an event's data for a message: an object without any of a message's members. Servers of the
+/// npm SDK replay the empty object that once primed a stream, and clients pass over it.
+fn is_no_message(data: &[u8]) -> bool {
+    const MEMBERS: [&str; 5] = ["jsonrpc", "method", "id", "result", "error"];
+    serde_json::from_slice::<BTreeMap<String, serde::de::IgnoredAny>>(data)
+        .is_ok_and(|members| !members.keys().any(|key| MEMBERS.contains(&key.to_lowercase().as_str())))
+}
+
 /// Ends the call that a message of a JSON body answers.
 async fn end_answered(
     shared: &Shared,
@@ -489,6 +501,23 @@ impl Source {
                     Err(error) => Some(Err(error.into())),
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_no_message;
+
+    #[test]
+    fn only_what_no_reader_takes_for_a_message_is_none() {
+        for text in ["{}", " {\"ping\": 1}"] {
+            assert!(is_no_message(text.as_bytes()), "{text}");
+        }
+        for text in
+            ["{\"ID\":1}", "{\"result\":{}}", "{\"JsonRpc\":\"1\"}", "{\"a\":", "[]", "[{}]", "\u{feff}{}", "ping"]
+        {
+            assert!(!is_no_message(text.as_bytes()), "{text}");
         }
     }
 }
