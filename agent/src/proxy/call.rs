@@ -1,20 +1,18 @@
 //! One POST at an endpoint path, in the order of DESIGN §4: receive, parse, judge, record, send, deliver.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header::CONTENT_LENGTH, request::Parts};
-use http_body_util::{BodyExt, Limited};
+use http::{Request, Response, header::CONTENT_LENGTH, request::Parts};
 use hyper::body::Incoming;
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
     answer::{self, Stream},
     body::{self, Body, BoxError},
     calls::{Asker, OpenCall, Scope},
-    decode,
-    http::{Connection, check_watch, refusal_response, unrecordable},
+    http::{Connection, refusal_response, unrecordable},
+    pending::Pending,
+    receive::{reads_as_json_rpc, receive},
     record::{self, ExchangeFacts, Note, outcome_of, tool_of},
 };
 use crate::{
@@ -24,21 +22,6 @@ use crate::{
     },
     mcp::{self, Answer, Asked, Class, Era, Id, Kind, Message, Params, Refusal},
 };
-
-/// How much more of a body that is too large is read before its refusal, in bytes.
-const LINGER_BYTES: usize = 64 << 20;
-
-/// How long that may take.
-const LINGER: Duration = Duration::from_secs(5);
-
-/// A request body, as it came and as it reads.
-struct Received {
-    /// The bytes that will be forwarded.
-    raw: Bytes,
-    /// The same after `Content-Encoding` was undone: what is parsed.
-    text: Bytes,
-    trailers: Option<HeaderMap>,
-}
 
 /// Takes one POST from its first byte to the last byte of its response.
 ///
@@ -86,7 +69,7 @@ pub(crate) async fn post(
     match connection.send(request).await {
         Ok((response, conn)) => answer::deliver(Stream::answering(connection, facts, pending), response, conn).await,
         Err(error) => {
-            pending.settle().await;
+            pending.broke().await;
             Err(error.into())
         }
     }
@@ -114,66 +97,6 @@ pub(crate) async fn other_method(
     refuse_unread(connection, &head, &Refusal::new("http-method", Class::NotRpc, reason), &Asked::Unreadable).await
 }
 
-/// Reads the body within its limits and undoes its content coding.
-async fn receive(connection: &Connection, head: &Parts, mut incoming: Incoming) -> Result<Received, Refusal> {
-    let limits = &connection.shared.config.limits;
-    let collecting = Limited::new(&mut incoming, limits.request_bytes).collect();
-    let collected = match timeout(Duration::from_millis(limits.body_timeout_ms), collecting).await {
-        Ok(Ok(collected)) => collected,
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            linger(&mut incoming).await;
-            return Err(too_large(limits.request_bytes));
-        }
-        Ok(Err(error)) => return Err(bad_body(format!("the request body broke: {error}"))),
-        Err(_) => return Err(bad_body("the request body did not arrive in time (limits.body_timeout_ms)".into())),
-    };
-    check_watch(head)?;
-    let trailers = collected.trailers().cloned();
-    let raw = collected.to_bytes();
-    let text = match decode::whole(&head.headers, raw.clone(), limits.request_bytes).await {
-        Ok(text) => text,
-        Err(decode::Error::TooLarge) => return Err(too_large(limits.request_bytes)),
-        Err(error) => return Err(bad_body(error.to_string())),
-    };
-    Ok(Received { raw, text, trailers })
-}
-
-/// Reads on and forgets, so that the client, which is still sending, gets to read the refusal: closing with unread bytes
-/// resets the connection before it can (RFC 9112 §9.6).
-async fn linger(incoming: &mut Incoming) {
-    let mut room = LINGER_BYTES;
-    let _ = timeout(LINGER, async {
-        while let Some(Ok(frame)) = incoming.frame().await {
-            let Some(left) = room.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
-            room = left;
-        }
-    })
-    .await;
-}
-
-fn too_large(limit: usize) -> Refusal {
-    let reason = format!("the request body is larger than {limit} bytes (limits.request_bytes)");
-    Refusal::new("request-too-large", Class::TooLarge, reason)
-}
-
-fn bad_body(reason: String) -> Refusal {
-    Refusal::new("http-body", Class::NotJson, reason)
-}
-
-/// Whether some reader might take the text for a JSON-RPC message: whatever is not an object without its two telling
-/// members is.
-fn reads_as_json_rpc(text: &[u8]) -> bool {
-    // An OAuth form, or nothing at all.
-    let Some(first) = text.iter().find(|byte| !byte.is_ascii_whitespace()) else { return false };
-    if !matches!(first, b'{' | b'[' | 0x80..) {
-        return false;
-    }
-    match serde_json::from_slice::<std::collections::BTreeMap<String, serde::de::IgnoredAny>>(text) {
-        Ok(members) => members.keys().map(|key| key.to_lowercase()).any(|key| key == "jsonrpc" || key == "method"),
-        Err(_) => true,
-    }
-}
-
 /// The scope of a POST on a message path that the legacy transport's stream has announced.
 pub(crate) fn legacy_scope(connection: &Connection, head: &Parts) -> Option<Scope> {
     let scope = Scope::Legacy {
@@ -195,7 +118,7 @@ fn scope_of(connection: &Connection, facts: &ExchangeFacts) -> Scope {
     }
 }
 
-/// Records every message before any is sent, and opens the calls that expect a response.
+/// Enters every call and records every message, before any is sent.
 async fn judge(
     connection: &Connection,
     facts: &Arc<ExchangeFacts>,
@@ -203,50 +126,72 @@ async fn judge(
     messages: &[Message],
 ) -> Result<Pending, Refusal> {
     let mut pending = Pending::new(connection, scope);
-    for message in messages {
-        if let Err(refusal) = admit(connection, facts, &mut pending, message).await {
+    let admitted = admit(connection, facts, &mut pending, messages).await;
+    match admitted {
+        Ok(()) => Ok(pending),
+        Err(refusal) => {
             pending.abandon();
-            return Err(refusal);
+            Err(refusal)
         }
     }
-    Ok(pending)
 }
 
 async fn admit(
     connection: &Connection,
     facts: &Arc<ExchangeFacts>,
     pending: &mut Pending,
-    message: &Message,
+    messages: &[Message],
 ) -> Result<(), Refusal> {
-    let params = Params::of(message);
-    let recorded = match &message.kind {
-        Kind::Request { .. } => {
-            let Some(call) = OpenCall::of(&connection.shared, message, params, facts, Asker::Client) else {
-                return Ok(());
-            };
+    // All are entered before the first is recorded: a batch is refused whole or not at all.
+    for message in messages {
+        if let Some(call) = OpenCall::of(&connection.shared, message, Params::of(message), facts, Asker::Client) {
             pending.open(&call)?;
-            let note =
-                Note::allowed(Phase::Request, call.call_id, Some(&call.method), call.tool(), call.shown_name.clone());
-            connection.shared.record_message(facts, Some(message), note).await
         }
-        Kind::Notification { method, .. } => {
-            let cancelled = params.cancels.filter(|_| method == "notifications/cancelled");
-            if let Some(call) =
-                cancelled.and_then(|id| connection.shared.calls.find(&pending.scope, Asker::Client, &id))
-            {
-                call.cancel();
+    }
+    let mut calls = pending.calls.iter();
+    for message in messages {
+        let recorded = match &message.kind {
+            Kind::Request { .. } => match calls.next() {
+                Some(call) => record_request(connection, facts, message, call).await,
+                None => Ok(()),
+            },
+            Kind::Notification { method, .. } => notified(connection, facts, &pending.scope, message, method).await,
+            Kind::Response { id, answer } => {
+                answered(connection, facts, &pending.scope, message, id.as_ref(), answer).await
             }
-            let note = Note::allowed(Phase::Request, Uuid::now_v7(), Some(method), None, params.target);
-            connection.shared.record_message(facts, Some(message), note).await
-        }
-        Kind::Response { id, answer } => {
-            answered(connection, facts, &pending.scope, message, id.as_ref(), answer).await
-        }
-    };
-    recorded.map_err(|error| {
-        tracing::error!(%error, "a call is refused: its record could not be written");
-        unrecordable()
-    })
+        };
+        recorded.map_err(|error| {
+            tracing::error!(%error, "a call is refused: its record could not be written");
+            unrecordable()
+        })?;
+    }
+    Ok(())
+}
+
+async fn record_request(
+    connection: &Connection,
+    facts: &ExchangeFacts,
+    message: &Message,
+    call: &OpenCall,
+) -> Result<(), AppendError> {
+    let note = Note::allowed(Phase::Request, call.call_id, Some(&call.method), call.tool(), call.shown_name.clone());
+    connection.shared.record_message(facts, Some(message), note).await
+}
+
+async fn notified(
+    connection: &Connection,
+    facts: &ExchangeFacts,
+    scope: &Scope,
+    message: &Message,
+    method: &str,
+) -> Result<(), AppendError> {
+    let params = Params::of(message);
+    let cancels = params.cancels.filter(|_| method == "notifications/cancelled");
+    if let Some(call) = cancels.and_then(|id| connection.shared.calls.find(scope, Asker::Client, &id)) {
+        call.cancel();
+    }
+    let note = Note::allowed(Phase::Request, Uuid::now_v7(), Some(method), None, params.target);
+    connection.shared.record_message(facts, Some(message), note).await
 }
 
 /// The client's answer to what the server asked.
@@ -317,92 +262,4 @@ async fn refuse_all(
         Some(event) => connection.shared.legacy.tell(scope, event).await,
     };
     Ok(refusal_response(if told { refusal.response(Era::Sse, &asked) } else { refusal.undeliverable(&asked) }))
-}
-
-/// The calls of one exchange that wait for their response. Dropping it, as hyper does when the client goes away, settles
-/// them by their era's rule.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    shared: Arc<super::Shared>,
-    /// Within what their ids are unique.
-    pub(crate) scope: Scope,
-    /// The calls, in the order they were asked.
-    pub(crate) calls: Vec<Arc<OpenCall>>,
-}
-
-impl Pending {
-    /// No calls yet.
-    pub(crate) fn new(connection: &Connection, scope: Scope) -> Self {
-        Self { shared: Arc::clone(&connection.shared), scope, calls: Vec::new() }
-    }
-
-    fn open(&mut self, call: &Arc<OpenCall>) -> Result<(), Refusal> {
-        match self.shared.calls.open(&self.scope, call) {
-            Err(error) => return Err(Refusal::new(error.rule(), Class::Busy, error.to_string())),
-            Ok(None) => {}
-            Ok(Some(given_up)) => self.shared.end_in_background(given_up, Outcome::Broken),
-        }
-        self.calls.push(Arc::clone(call));
-        Ok(())
-    }
-
-    /// The open call that a response on this exchange's own stream answers.
-    pub(crate) fn find(&self, id: &Id) -> Option<Arc<OpenCall>> {
-        self.calls.iter().find(|call| call.id == *id).cloned()
-    }
-
-    /// Forgets calls that were never sent.
-    fn abandon(mut self) {
-        for call in self.calls.drain(..) {
-            call.claim_end();
-            self.shared.calls.close(&self.scope, &call);
-        }
-    }
-
-    /// Nothing more will come on this exchange. What has no response by now gets none, unless another stream of the same
-    /// session can still bring it.
-    pub(crate) async fn settle(mut self) {
-        for call in self.unanswered() {
-            if self.is_resumable(&call) {
-                self.shared.calls.set_adrift(&self.scope, &call);
-                continue;
-            }
-            let outcome = if call.was_cancelled() { Outcome::Cancelled } else { Outcome::Broken };
-            self.shared.end(&self.scope, &call, outcome).await;
-        }
-    }
-
-    /// The server took the call and will answer on another stream of the same scope.
-    pub(crate) fn awaits_elsewhere(&self, call: &OpenCall) {
-        // The legacy transport's stream is there for as long as the scope is; a session's may never be opened.
-        if matches!(self.scope, Scope::Session { .. }) {
-            self.shared.calls.set_adrift(&self.scope, call);
-        }
-    }
-
-    fn unanswered(&mut self) -> Vec<Arc<OpenCall>> {
-        let mut calls = std::mem::take(&mut self.calls);
-        calls.retain(|call| !call.has_ended());
-        calls
-    }
-
-    /// Whether the response may still arrive on another stream of the same session.
-    fn is_resumable(&self, call: &OpenCall) -> bool {
-        self.scope.outlives_exchange() && !call.was_cancelled()
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        for call in self.unanswered() {
-            if call.facts.era != Era::Modern && self.is_resumable(&call) {
-                self.shared.calls.set_adrift(&self.scope, &call);
-                continue;
-            }
-            self.shared.calls.close(&self.scope, &call);
-            // Modern era: closing the response stream is how a client cancels.
-            let cancelled = call.facts.era == Era::Modern || call.was_cancelled();
-            self.shared.end_in_background(call, if cancelled { Outcome::Cancelled } else { Outcome::Broken });
-        }
-    }
 }

@@ -233,7 +233,7 @@ impl Connection {
         if headers::carries(response.headers()) != Some(Carries::Events) {
             return Ok(exchange.finish_with(&self.server, response, conn));
         }
-        answer::listen(Stream::listening(self, exchange, &legacy_base), response, conn)
+        answer::listen(Stream::listening(self, exchange, &legacy_base), response, conn).await
     }
 
     /// A request that is not a message: passed on as it is, recorded before and after.

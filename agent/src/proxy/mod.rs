@@ -7,8 +7,9 @@
 //! | `flow` | sniff; verify the server; mint; or splice, or refuse |
 //! | `http` | one request: authority, framing, path |
 //! | `call` | one POST: receive, parse, judge, record, send |
-//! | `answer` | what comes back, recorded message by message and delivered |
-//! | `calls` | calls that wait for their response |
+//! | `receive` | a request's body, bounded and decoded |
+//! | `answer`, `events` | what comes back, recorded message by message and delivered |
+//! | `pending`, `calls` | calls that wait for their response |
 //! | `record` | from what was seen to what the log keeps, masked |
 //! | `upstream`, `pool` | the way to the server |
 //! | `names` | which addresses are registered |
@@ -22,12 +23,15 @@ mod call;
 mod calls;
 mod decode;
 mod drain;
+mod events;
 mod flow;
 mod framing;
 mod headers;
 mod http;
 mod names;
+mod pending;
 mod pool;
+mod receive;
 mod record;
 mod splice;
 mod stream;

@@ -1,0 +1,349 @@
+//! A stream of server-sent events, passed one by one: each message is recorded before the client can see it, and nothing is
+//! held back that is complete.
+
+use std::{collections::BTreeMap, io, pin::Pin, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use http::{
+    Response, Uri,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH},
+    response,
+};
+use http_body_util::BodyExt;
+use hyper::body::{Frame, Incoming};
+use serde::de::IgnoredAny;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio_util::io::StreamReader;
+use uuid::Uuid;
+
+use super::{
+    answer::{Role, Stream},
+    body::{self, Body, BoxError, Feed},
+    calls::{Asker, OpenCall, Scope},
+    decode::Coding,
+    record::{ExchangeFacts, Note, outcome_of},
+    upstream::Conn,
+};
+use crate::{
+    audit::{
+        event::{Outcome, Phase},
+        log::AppendError,
+    },
+    mcp::{self, Answer, Id, Kind, Message, Params, SseEvent, SseReader},
+};
+
+/// Why a stream is not passed to its end.
+enum Cut {
+    /// The client has gone: its era says what that means for its calls.
+    ClientGone,
+    /// The server's side broke, or what it sent cannot be passed on.
+    Broken(BoxError),
+}
+
+impl<E: Into<BoxError>> From<E> for Cut {
+    fn from(error: E) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+impl Stream {
+    /// Starts the task that passes a stream, event by event.
+    ///
+    /// # Errors
+    /// When its content coding is not supported.
+    pub(super) async fn pass_events(
+        mut self,
+        mut head: response::Parts,
+        incoming: Incoming,
+        conn: Conn,
+    ) -> Result<Response<Body>, BoxError> {
+        let source = match Coding::of(&head.headers) {
+            Err(error) => {
+                self.broke().await;
+                return Err(error.into());
+            }
+            Ok(None) => Source::Plain(incoming),
+            Ok(Some(coding)) => {
+                // Events flow one by one, so they are delivered as they read: undoing the coding is the one edit made.
+                self.edits.push("content-encoding");
+                head.headers.remove(CONTENT_ENCODING);
+                let chunks = incoming.map_err(io::Error::other).into_data_stream();
+                Source::Decoded(coding.reader(StreamReader::new(chunks)))
+            }
+        };
+        head.headers.remove(CONTENT_LENGTH);
+        let (sender, body) = body::fed();
+        let shared = Arc::clone(&self.shared);
+        shared.tasks.spawn(self.pump(source, sender, conn));
+        Ok(Response::from_parts(head, body))
+    }
+
+    async fn pump(mut self, mut source: Source, sender: Feed, conn: Conn) {
+        let shared = Arc::clone(&self.shared);
+        let passed = tokio::select! {
+            passed = self.pass_all(&mut source, &sender) => passed,
+            () = sender.closed() => Err(Cut::ClientGone),
+            () = shared.drain.expired() => Err(Cut::Broken("the agent is stopping".into())),
+        };
+        self.leave_legacy().await;
+        match passed {
+            Ok(trailers) => {
+                if let Some(trailers) = trailers {
+                    let _ = sender.send(Ok(trailers)).await;
+                }
+                shared.pool.put(&self.server.affinity, conn);
+                self.ended().await;
+            }
+            // Dropping the source tells the server, dropping the calls settles them.
+            Err(Cut::ClientGone) => {}
+            Err(Cut::Broken(error)) => {
+                tracing::debug!(%error, flow = %self.facts.flow.id, "a stream was cut");
+                self.ended().await;
+                let _ = sender.send(Err(error)).await;
+            }
+        }
+    }
+
+    /// Passes events until the server ends the stream; returns its trailers.
+    async fn pass_all(&mut self, source: &mut Source, sender: &Feed) -> Result<Option<Frame<Bytes>>, Cut> {
+        let mut events = SseReader::new(self.shared.config.limits.sse_event_bytes);
+        let mut trailers = None;
+        while let Some(frame) = source.next().await {
+            match frame?.into_data() {
+                Ok(chunk) => self.pass_chunk(&mut events, chunk, sender).await?,
+                Err(frame) => trailers = Some(frame),
+            }
+        }
+        self.pass_unfinished(events.finish(), sender).await;
+        Ok(trailers)
+    }
+
+    /// Records and passes the events that `chunk` completes.
+    async fn pass_chunk(&mut self, events: &mut SseReader, chunk: Bytes, sender: &Feed) -> Result<(), Cut> {
+        events.push(chunk)?;
+        while let Some(event) = events.next_event() {
+            self.see(&event, sender).await?;
+            sender.send(Ok(Frame::data(event.raw))).await.map_err(|_| Cut::ClientGone)?;
+        }
+        Ok(())
+    }
+
+    /// What follows the last blank line is no event (WHATWG HTML §9.2.6), but some clients take it for one: it is recorded as
+    /// such or, where it cannot be read, dropped.
+    async fn pass_unfinished(&mut self, rest: Bytes, sender: &Feed) {
+        if rest.is_empty() {
+            return;
+        }
+        let mut ended = SseReader::new(rest.len() + 2);
+        let mut seen = ended.push([&rest, &b"\n\n"[..]].concat().into()).map_err(BoxError::from);
+        while let (Ok(()), Some(event)) = (&seen, ended.next_event()) {
+            seen = self.see(&event, sender).await;
+        }
+        match seen {
+            Ok(()) => {
+                let _ = sender.send(Ok(Frame::data(rest))).await;
+            }
+            Err(error) => tracing::debug!(%error, flow = %self.facts.flow.id, "an unfinished event was dropped"),
+        }
+    }
+
+    /// Records what one event says.
+    async fn see(&mut self, event: &SseEvent, sender: &Feed) -> Result<(), BoxError> {
+        let kind = event.event.as_deref().unwrap_or(b"message");
+        if let Role::Listening { exchange, scope, announces } = &mut self.role {
+            exchange.count_event();
+            if kind == b"endpoint" && !announces.announced {
+                announces.announced = true;
+                *scope = announced_scope(&self.facts, event, &announces.base);
+                if let Some(scope) = scope {
+                    self.shared.legacy.add(scope.clone(), sender.clone());
+                }
+                return Ok(());
+            }
+        }
+        // Clients read messages from `message` events only; an empty one primes a resumption.
+        let Some(data) = event.data.as_ref().filter(|data| kind == b"message" && !data.is_empty()) else {
+            return Ok(());
+        };
+        let messages = match mcp::parse(data, &self.shared.message_limits()) {
+            Ok(messages) => messages,
+            Err(_) if is_no_message(data) => return Ok(()),
+            Err(invalid) => return Err(invalid.into()),
+        };
+        for message in messages.messages() {
+            self.hear(message).await?;
+        }
+        Ok(())
+    }
+
+    /// Records one message from the server.
+    pub(super) async fn hear(&self, message: &Message) -> Result<(), AppendError> {
+        match &message.kind {
+            Kind::Response { id, answer } => self.hear_response(message, id.as_ref(), answer).await,
+            Kind::Request { .. } => {
+                let Some(call) = OpenCall::of(&self.shared, message, Params::of(message), &self.facts, Asker::Server)
+                else {
+                    return Ok(());
+                };
+                if let Some(scope) = self.scope() {
+                    // A full table costs the join of the two records, not the records.
+                    let _ = self.shared.calls.open(scope, &call);
+                }
+                let note = Note::allowed(
+                    Phase::ServerRequest,
+                    call.call_id,
+                    Some(&call.method),
+                    call.tool(),
+                    call.shown_name.clone(),
+                );
+                self.shared.record_message(&self.facts, Some(message), note).await
+            }
+            Kind::Notification { .. } => {
+                if let Some(call) = self.call_of_notification(message) {
+                    let endpoint = self.facts.endpoint.name();
+                    call.note_event(|| self.shared.masked_event(endpoint, call.tool(), &message.raw));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Records a response as the end of the call that it answers. One that answers nothing open is recorded all the same: what
+    /// a client makes of it is its own affair.
+    async fn hear_response(&self, message: &Message, id: Option<&Id>, answer: &Answer) -> Result<(), AppendError> {
+        let Some((scope, call)) = id.and_then(|id| self.asked(id)).filter(|(_, call)| !call.has_ended()) else {
+            let outcome = if matches!(answer, Answer::Error(_)) { Outcome::Error } else { Outcome::Ok };
+            let note =
+                Note { outcome: Some(outcome), ..Note::allowed(Phase::Response, Uuid::now_v7(), None, None, None) };
+            return self.shared.record_message(&self.facts, Some(message), note).await;
+        };
+        self.shared
+            .record_end(&call, Some(message), outcome_of(&call, answer), self.status, self.edits.clone())
+            .await?;
+        self.shared.calls.close(scope, &call);
+        Ok(())
+    }
+
+    fn scope(&self) -> Option<&Scope> {
+        match &self.role {
+            Role::Answering(pending) => Some(&pending.scope),
+            Role::Listening { scope, .. } => scope.as_ref(),
+            Role::Done => None,
+        }
+    }
+
+    /// The call that a response answers: one of this exchange's own, or one of the session's.
+    fn asked(&self, id: &Id) -> Option<(&Scope, Arc<OpenCall>)> {
+        let scope = self.scope()?;
+        let own = match &self.role {
+            Role::Answering(pending) => pending.find(id),
+            Role::Listening { .. } | Role::Done => None,
+        };
+        let call = own.or_else(|| self.shared.calls.find(scope, Asker::Client, id))?;
+        Some((scope, call))
+    }
+
+    /// Notifications on a POST's stream belong to the request; of a batch, to the one whose progress token they name.
+    fn call_of_notification(&self, message: &Message) -> Option<&Arc<OpenCall>> {
+        let Role::Answering(pending) = &self.role else { return None };
+        let token = message.params().and_then(|params| progress_token(params));
+        let names = |call: &&Arc<OpenCall>| token.is_some() && call.progress_token == token;
+        pending.calls.iter().find(names).or(pending.calls.first())
+    }
+
+    async fn ended(mut self) {
+        if let Some(pending) = self.take_pending() {
+            pending.stream_ended().await;
+        }
+    }
+
+    /// No answer will come.
+    pub(super) async fn broke(mut self) {
+        if let Some(pending) = self.take_pending() {
+            pending.broke().await;
+        }
+    }
+
+    /// The legacy transport's session is its stream: what is open when it ends stays unanswered.
+    async fn leave_legacy(&self) {
+        let Some(scope @ Scope::Legacy { .. }) = self.scope() else { return };
+        self.shared.legacy.remove(scope);
+        for call in self.shared.calls.close_scope(scope) {
+            self.shared.end(scope, &call, Outcome::Broken).await;
+        }
+    }
+}
+
+/// Whether no reader can take an event's data for a message: an object without any of a message's members. Servers of the
+/// npm SDK replay the empty object that once primed a stream, and clients pass over it.
+fn is_no_message(data: &[u8]) -> bool {
+    const MEMBERS: [&str; 5] = ["jsonrpc", "method", "id", "result", "error"];
+    serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(data)
+        .is_ok_and(|members| !members.keys().any(|key| MEMBERS.contains(&key.to_lowercase().as_str())))
+}
+
+fn announced_scope(facts: &ExchangeFacts, event: &SseEvent, base: &Uri) -> Option<Scope> {
+    let path = match mcp::legacy::endpoint(base, event.data.as_deref()?) {
+        Ok(path) => path,
+        Err(error) => {
+            tracing::warn!(%error, endpoint = facts.endpoint.name(), "an announced message path is not followed");
+            return None;
+        }
+    };
+    Some(Scope::Legacy {
+        endpoint: facts.endpoint.name().to_owned(),
+        workload: facts.flow.workload.id.clone(),
+        path: path.to_string(),
+    })
+}
+
+/// The token that a progress notification names.
+fn progress_token(params: &[u8]) -> Option<Id> {
+    #[derive(serde::Deserialize)]
+    struct Progress<'a> {
+        #[serde(borrow, rename = "progressToken")]
+        token: &'a serde_json::value::RawValue,
+    }
+    let progress: Progress<'_> = serde_json::from_slice(params).ok()?;
+    Id::parse(Bytes::copy_from_slice(progress.token.get().as_bytes()))
+}
+
+/// The bytes of a stream, decoded.
+enum Source {
+    Plain(Incoming),
+    Decoded(Pin<Box<dyn AsyncRead + Send>>),
+}
+
+impl Source {
+    /// The next bytes, or the trailers after the last.
+    async fn next(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
+        match self {
+            Self::Plain(body) => Some(body.frame().await?.map_err(Into::into)),
+            Self::Decoded(reader) => {
+                let mut chunk = BytesMut::with_capacity(8192);
+                match reader.read_buf(&mut chunk).await {
+                    Ok(0) => None,
+                    Ok(_) => Some(Ok(Frame::data(chunk.freeze()))),
+                    Err(error) => Some(Err(error.into())),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_no_message;
+
+    #[test]
+    fn only_what_no_reader_takes_for_a_message_is_none() {
+        for text in ["{}", " {\"ping\": 1}"] {
+            assert!(is_no_message(text.as_bytes()), "{text}");
+        }
+        for text in
+            ["{\"ID\":1}", "{\"result\":{}}", "{\"JsonRpc\":\"1\"}", "{\"a\":", "[]", "[{}]", "\u{feff}{}", "ping"]
+        {
+            assert!(!is_no_message(text.as_bytes()), "{text}");
+        }
+    }
+}
