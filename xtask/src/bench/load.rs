@@ -24,6 +24,8 @@ pub(super) struct Sample {
     pub(super) answered: u64,
     /// Calls that the server saw.
     pub(super) served: u64,
+    /// Connections that the server accepted.
+    pub(super) accepted: u64,
     /// Answers per second.
     pub(super) rate: f64,
     /// Half the answers came within this time.
@@ -38,6 +40,11 @@ impl Sample {
     /// CPU seconds of the proxy's processes for 1,000 calls.
     pub(super) fn cpu_per_1000(&self) -> f64 {
         self.proxy_cpu * 1000.0 / self.answered.max(1) as f64
+    }
+
+    /// Connections that the server accepted for 1,000 calls.
+    pub(super) fn connections_per_1000(&self) -> f64 {
+        self.accepted as f64 * 1000.0 / self.answered.max(1) as f64
     }
 }
 
@@ -65,17 +72,19 @@ fn run(bench: &Bench<'_>, leg: &Leg) -> Result<Sample> {
         .arg(bench.stage.dir.join("call.lua"));
     wrk.arg(leg.url());
 
-    let (served, cpu) = (requests_served()?, cpu::seconds(&leg.proxies)?);
+    let (before, cpu) = (Served::now()?, cpu::seconds(&leg.proxies)?);
     let output = bench.run_client("load", leg.place(wrk), Duration::from_secs(u64::from(seconds) + 30))?;
     thread::sleep(SETTLES);
-    let (served, proxy_cpu) = (requests_served()? - served - 1, cpu::seconds(&leg.proxies)? - cpu);
+    let (after, proxy_cpu) = (Served::now()?, cpu::seconds(&leg.proxies)? - cpu);
 
     let [answered, micros, p50, p99, failed] =
         result_of(&output).with_context(|| format!("wrk printed no result:\n{output}"))?;
     ensure!(failed == 0 && answered > 0, "{}: {failed} calls failed, {answered} were answered:\n{output}", leg.name);
     Ok(Sample {
         answered,
-        served,
+        // The question itself was one of each.
+        served: after.requests - before.requests - 1,
+        accepted: after.connections - before.connections - 1,
         rate: answered as f64 * 1e6 / micros as f64,
         p50_ms: p50 as f64 / 1e3,
         p99_ms: p99 as f64 / 1e3,
@@ -90,19 +99,29 @@ fn result_of(output: &str) -> Option<[u64; 5]> {
     numbers?.try_into().ok()
 }
 
-/// How many requests the server has had, with those that asked this.
-fn requests_served() -> Result<u64> {
-    let mut stream = TcpStream::connect(STATUS).context("the server does not say what it served")?;
-    stream.write_all(b"GET /status HTTP/1.0\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    requests_of(&answer).with_context(|| format!("no count of requests in: {answer}"))
+/// What the server has had since it started, with those that asked this.
+#[derive(Debug, PartialEq, Eq)]
+struct Served {
+    connections: u64,
+    requests: u64,
 }
 
-/// The third number of the line after `server accepts handled requests`.
-fn requests_of(status: &str) -> Option<u64> {
-    let mut lines = status.lines().skip_while(|line| !line.starts_with("server accepts handled requests"));
-    lines.nth(1)?.split_whitespace().nth(2)?.parse().ok()
+impl Served {
+    fn now() -> Result<Self> {
+        let mut stream = TcpStream::connect(STATUS).context("the server does not say what it served")?;
+        stream.write_all(b"GET /status HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Self::parse(&answer).with_context(|| format!("no counts in: {answer}"))
+    }
+
+    /// The line after `server accepts handled requests`.
+    fn parse(status: &str) -> Option<Self> {
+        let mut lines = status.lines().skip_while(|line| !line.starts_with("server accepts handled requests"));
+        let mut numbers = lines.nth(1)?.split_whitespace().map(str::parse);
+        let connections = numbers.next()?.ok()?;
+        Some(Self { connections, requests: numbers.nth(1)?.ok()? })
+    }
 }
 
 #[cfg(test)]
@@ -120,9 +139,9 @@ mod tests {
     }
 
     #[test]
-    fn the_count_of_requests_is_read() {
+    fn what_the_server_counted_is_read() {
         let status = "HTTP/1.1 200 OK\r\n\r\nActive connections: 1 \nserver accepts handled requests\n 16 15 314 \nReading: 0 Writing: 1 Waiting: 0 \n";
-        assert_eq!(requests_of(status), Some(314));
-        assert_eq!(requests_of("HTTP/1.1 404 Not Found"), None);
+        assert_eq!(Served::parse(status), Some(Served { connections: 16, requests: 314 }));
+        assert_eq!(Served::parse("HTTP/1.1 404 Not Found"), None);
     }
 }

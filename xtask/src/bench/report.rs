@@ -48,6 +48,8 @@ struct Load {
     p50_to_nginx: f64,
     cpu_s_per_1000: Option<f64>,
     cpu_to_nginx: Option<f64>,
+    /// How many connections the server accepted for 1,000 calls.
+    connections_per_1000: f64,
 }
 
 /// Of one leg, in milliseconds.
@@ -102,7 +104,7 @@ impl Report {
         println!("\n{} cores, Linux {}, {}", self.cores, self.kernel, self.time.strftime("%Y-%m-%d"));
         println!("\nLoad: {connections} connections, medians of {rounds} rounds of {seconds} s");
         println!(
-            "{:<14} {:>8} {:>9} {:>8} {:>8} {:>8} {:>10} {:>9} {:>14} {:>9}",
+            "{:<14} {:>8} {:>9} {:>8} {:>8} {:>8} {:>10} {:>9} {:>14} {:>9} {:>14}",
             "",
             "calls/s",
             "× direct",
@@ -112,13 +114,14 @@ impl Report {
             "p50 × dir.",
             "p50 × ngx",
             "CPU s / 1,000",
-            "× nginx"
+            "× nginx",
+            "conns / 1,000"
         );
         for load in &self.load {
             let or_none =
                 |value: Option<f64>, digits| value.map_or("–".to_owned(), |value| format!("{value:.digits$}"));
             println!(
-                "{:<14} {:>8.0} {:>9.2} {:>8.2} {:>8.2} {:>8.2} {:>10.2} {:>9.2} {:>14} {:>9}",
+                "{:<14} {:>8.0} {:>9.2} {:>8.2} {:>8.2} {:>8.2} {:>10.2} {:>9.2} {:>14} {:>9} {:>14.2}",
                 load.leg,
                 load.calls_per_second,
                 load.rate_to_direct,
@@ -129,6 +132,7 @@ impl Report {
                 load.p50_to_nginx,
                 or_none(load.cpu_s_per_1000, 3),
                 or_none(load.cpu_to_nginx, 2),
+                load.connections_per_1000,
             );
         }
         println!("\nStreams: medians in ms, and how much more than direct");
@@ -173,6 +177,7 @@ impl Load {
             p50_to_nginx: to(NGINX, |sample| sample.p50_ms),
             cpu_s_per_1000: has_proxy.then(|| of(Sample::cpu_per_1000)),
             cpu_to_nginx: has_proxy.then(|| to(NGINX, Sample::cpu_per_1000)),
+            connections_per_1000: of(Sample::connections_per_1000),
         }
     }
 }
