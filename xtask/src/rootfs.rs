@@ -34,8 +34,17 @@ pub(crate) fn assemble(workspace: &Workspace, args: &Args) -> Result<()> {
         build.arg("--release");
     }
     Task::new("building the agent", "the compiler's message is above").run_in_sight(build)?;
+    fill(workspace, if args.dev { "debug" } else { "release" })
+}
 
-    let root = workspace.cache().join("rootfs");
+/// Where it is assembled.
+pub(crate) fn of(workspace: &Workspace) -> PathBuf {
+    workspace.cache().join("rootfs")
+}
+
+/// Assembles it anew around the agent that was built for `profile`.
+pub(crate) fn fill(workspace: &Workspace, profile: &str) -> Result<()> {
+    let root = of(workspace);
     if root.exists() {
         fs::remove_dir_all(&root).with_context(|| format!("cannot remove {}", root.display()))?;
     }
@@ -44,7 +53,7 @@ pub(crate) fn assemble(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
     fs::set_permissions(root.join("var/lib/weir"), fs::Permissions::from_mode(0o700))?;
-    let agent = workspace.agent(if args.dev { "debug" } else { "release" });
+    let agent = workspace.agent(profile);
     copy(&agent, &root.join("usr/bin/weir"))?;
     for library in libraries(&agent)? {
         copy(&library, &below(&root, &library))?;

@@ -10,6 +10,7 @@ use anyhow::Result;
 use crate::{
     cgroups, ebpf,
     privilege::Privilege,
+    rootfs,
     setup::{self, peers::Peers},
     task::Task,
     workspace::Workspace,
@@ -38,6 +39,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     build.args(["build", "--workspace", "--locked"]);
     Task::new("building the workspace", "the compiler's message is above").run_in_sight(build)?;
 
+    rootfs::fill(workspace, "debug")?;
     cgroups::remove_leftovers()?;
     Task::new("running the tests", "the failed tests are listed above").run_in_sight(tests(workspace, privilege, args))
 }
@@ -48,6 +50,7 @@ fn tests(workspace: &Workspace, privilege: Privilege, args: &Args) -> Command {
     let mut nextest = workspace.cargo();
     nextest.args(["nextest", "run", "--workspace", "--locked"]).args(&args.nextest);
     nextest.env("WEIR_BIN", workspace.agent("debug"));
+    nextest.env("WEIR_ROOTFS", rootfs::of(workspace));
     nextest.env("WEIR_PEERS", workspace.peer_sources());
     nextest.env("WEIR_PY", peers.python).env("WEIR_PY1", peers.python_1);
     nextest.env("WEIR_NODE", peers.node).env("WEIR_LINT", peers.linters);

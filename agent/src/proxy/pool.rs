@@ -9,7 +9,7 @@ use std::{
 use super::upstream::{Affinity, Conn};
 
 /// Most idle connections kept per affinity.
-const PER_AFFINITY: usize = 8;
+const PER_AFFINITY: usize = 32;
 
 /// The idle connections.
 #[derive(Debug)]

@@ -22,6 +22,7 @@ use tokio_rustls::{
     TlsConnector,
     rustls::{
         ClientConfig, RootCertStore,
+        client::Resumption,
         pki_types::{CertificateDer, ServerName, pem::PemObject},
     },
 };
@@ -64,7 +65,7 @@ fn connector(trusted: &str) -> Result<TlsConnector> {
     }
     let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     // Each stream is a new client's.
-    config.resumption = tokio_rustls::rustls::client::Resumption::disabled();
+    config.resumption = Resumption::disabled();
     Ok(TlsConnector::from(Arc::new(config)))
 }
 

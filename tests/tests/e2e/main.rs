@@ -5,6 +5,7 @@ mod attribution;
 mod cancel;
 mod clients;
 mod compression;
+mod container;
 mod crash;
 mod drain;
 mod failures;
