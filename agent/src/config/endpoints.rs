@@ -147,6 +147,7 @@ mod tests {
             ports: ports.to_vec(),
             paths: vec!["/mcp".into()],
             other_paths: super::super::OtherPaths::Pass,
+            other_names: super::super::OtherNames::Verified,
             upstream_ca: None,
         }
     }

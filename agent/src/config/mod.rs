@@ -115,6 +115,9 @@ pub struct Endpoint {
     /// What happens to requests outside `paths`.
     #[serde(default)]
     pub other_paths: OtherPaths,
+    /// What happens to TLS for a name that is not registered, at an address of this endpoint.
+    #[serde(default)]
+    pub other_names: OtherNames,
     /// PEM file with roots that may verify this server, besides the system's.
     #[serde(default)]
     pub upstream_ca: Option<PathBuf>,
@@ -127,6 +130,19 @@ pub enum OtherPaths {
     /// Passed untouched and unsigned, recorded as HTTP metadata.
     #[default]
     Pass,
+    /// Refused.
+    Deny,
+}
+
+/// `endpoint.other_names`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OtherNames {
+    /// Passed through uninspected and recorded as a flow, if the server there proves by a certificate for that name, and for
+    /// no registered one, that it is another one. A load balancer that routes by `Host`, whatever name TLS was set up
+    /// for, can still be talked into serving the endpoint: choose `deny` behind one.
+    #[default]
+    Verified,
     /// Refused.
     Deny,
 }

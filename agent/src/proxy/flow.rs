@@ -305,7 +305,9 @@ async fn serve_foreign_name(
     host: &str,
     ech: bool,
 ) -> Ending {
-    let proven = if ech {
+    let proven = if shared.names.denies_other_names(flow.dst.0) {
+        Err("its endpoint takes no other names (other_names = \"deny\")".to_owned())
+    } else if ech {
         // The name that counts may be another one, the registered one for example.
         Err("the hello may hide another name (Encrypted Client Hello)".to_owned())
     } else {

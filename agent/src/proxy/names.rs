@@ -20,7 +20,7 @@ use hickory_resolver::{
 use tokio::task::{JoinError, JoinSet};
 
 use crate::{
-    config::{Endpoint, Endpoints, EndpointsError, Host, Registered},
+    config::{Endpoint, Endpoints, EndpointsError, Host, OtherNames, Registered},
     datapath::{Datapath, EndpointIndex},
 };
 
@@ -89,6 +89,12 @@ impl Names {
         let mut hosts: Vec<String> = hosts.filter(|host| self.endpoint_for(host, addr.port()).is_some()).collect();
         hosts.sort();
         hosts
+    }
+
+    /// Whether an endpoint at an address wants names that are not registered refused there.
+    pub(crate) fn denies_other_names(&self, addr: SocketAddr) -> bool {
+        let endpoints = self.hosts_at(addr).into_iter().filter_map(|host| self.endpoint_for(&host, addr.port()));
+        endpoints.into_iter().any(|registered| registered.endpoint.other_names == OtherNames::Deny)
     }
 
     /// Where to dial for a flow: its original destination, then the other addresses of the host that it asked for.

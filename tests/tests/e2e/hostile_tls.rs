@@ -157,6 +157,23 @@ fn another_name_is_passed_through_when_the_server_proves_it() {
     scene.still_works(&agent, &server);
 }
 
+#[test]
+fn another_name_is_refused_where_none_is_wanted() {
+    let scene = Scene::new("noneighbour");
+    let server = serve_two(&scene, &scene.certificate(&[HOST]), &scene.certificate(&[OTHER]));
+    let roots = format!("[tls]\nupstream_roots = [{:?}]", scene.stage.server_ca());
+    let agent = scene.agent(&[GOOD], "other_names = \"deny\"", &roots);
+    scene.enter_scope();
+
+    let error = other_client(&scene).err().expect("the client is refused");
+    assert!(error.to_string().contains("alert"), "{error}");
+    let (end, reason) = ends(&agent, 1).remove(0);
+    assert_eq!(end, "refused");
+    assert!(reason.contains("other_names"), "{reason}");
+    assert_eq!(server.spoken_to(), 0);
+    scene.still_works(&agent, &server);
+}
+
 /// Another name is refused when this is what the server proves it with.
 fn is_no_proof(name: &str, issue: impl Fn(&Scene) -> pki::Server) {
     let scene = Scene::new(name);
