@@ -45,20 +45,22 @@ pub(crate) async fn post(
         Err(invalid) => return refuse_unread(connection, &head, &(&invalid).into(), &(&invalid).into()).await,
     };
     let legacy = legacy_scope(connection, &head);
-    let facts = match mcp::classify(&head.headers, &messages) {
+    let (facts, scope) = match mcp::classify(&head.headers, &messages) {
         Ok(context) => {
             let era = if legacy.is_some() { Era::Sse } else { context.era };
-            let requested = || Params::of(&messages.messages()[0]).requested_version;
-            let version = context.protocol_version.or_else(requested);
             let session_id = legacy.as_ref().and_then(Scope::message_path).or(context.session_id);
-            connection.facts(&head, era, version, session_id)
+            let scope = legacy.clone().unwrap_or_else(|| scope_of(connection, session_id.as_deref()));
+            let version = context
+                .protocol_version
+                .or_else(|| Params::of(&messages.messages()[0]).requested_version)
+                .or_else(|| connection.shared.versions.of(&scope));
+            (connection.facts(&head, era, version, session_id), scope)
         }
         Err(refusal) => {
             let facts = connection.facts(&head, mcp::era::tell(&head.headers, Some(&messages)), None, None);
             return refuse_all(connection, &facts, &messages, &refusal, legacy.as_ref()).await;
         }
     };
-    let scope = legacy.clone().unwrap_or_else(|| scope_of(connection, &facts));
     let pending = match judge(connection, &facts, scope, messages.messages()).await {
         Ok(pending) => pending,
         Err(refusal) => return refuse_all(connection, &facts, &messages, &refusal, legacy.as_ref()).await,
@@ -107,12 +109,12 @@ pub(crate) fn legacy_scope(connection: &Connection, head: &Parts) -> Option<Scop
     connection.shared.legacy.contains(&scope).then_some(scope)
 }
 
-fn scope_of(connection: &Connection, facts: &ExchangeFacts) -> Scope {
-    match &facts.session_id {
+fn scope_of(connection: &Connection, session_id: Option<&str>) -> Scope {
+    match session_id {
         Some(session) => Scope::Session {
             endpoint: connection.endpoint.name().to_owned(),
             workload: connection.flow.workload.id.clone(),
-            session: session.clone(),
+            session: session.to_owned(),
         },
         None => Scope::Exchange(Uuid::now_v7()),
     }

@@ -220,6 +220,7 @@ impl Stream {
         self.shared
             .record_end(&call, Some(message), outcome_of(&call, answer), self.status, self.edits.clone())
             .await?;
+        self.shared.versions.learn(scope, &call, answer);
         self.shared.calls.close(scope, &call);
         Ok(())
     }

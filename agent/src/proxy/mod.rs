@@ -9,7 +9,7 @@
 //! | `call` | one POST: receive, parse, judge, record, send |
 //! | `receive` | a request's body, bounded and decoded |
 //! | `answer`, `events` | what comes back, recorded message by message and delivered |
-//! | `pending`, `calls` | calls that wait for their response |
+//! | `pending`, `calls`, `versions` | calls that wait for their response, and what their sessions settled on |
 //! | `record` | from what was seen to what the log keeps, masked |
 //! | `upstream`, `pool` | the way to the server |
 //! | `names` | which addresses are registered |
@@ -36,6 +36,7 @@ mod record;
 mod splice;
 mod stream;
 mod upstream;
+mod versions;
 
 use std::{
     collections::HashMap,
@@ -60,6 +61,7 @@ use self::{
     drain::Drain,
     names::Names,
     pool::Pool,
+    versions::Versions,
 };
 use crate::{
     audit::{
@@ -130,6 +132,7 @@ pub(crate) struct Shared {
     pool: Pool,
     calls: Calls,
     legacy: LegacyPaths,
+    versions: Versions,
     places: Arc<Semaphore>,
     counters: Counters,
     tasks: TaskTracker,
@@ -165,6 +168,7 @@ impl Proxy {
             pool: Pool::new(Duration::from_millis(limits.pool_idle_ms)),
             calls: Calls::new(limits.open_calls),
             legacy: LegacyPaths::new(limits.open_calls),
+            versions: Versions::new(),
             places: Arc::new(Semaphore::new(limits.flows)),
             counters: Counters::default(),
             tasks: TaskTracker::new(),

@@ -20,6 +20,9 @@ fn python_sdk_1_over_http_sse() {
     let add = records.only_call("add");
     assert_recorded(&add, &server, "add", &json!({ "a": 19, "b": 23 }), "42");
     assert_eq!(add.request.mcp("era"), "sse");
+    // Settled on in the answer to `initialize`, whatever was asked for.
+    let settled = records.calls("initialize")[0].answer().mcp("result")["protocolVersion"].clone();
+    assert_eq!(*add.request.mcp("protocol_version"), settled, "{}", add.request.line);
     let message_path = add.request.mcp("session_id").as_str().unwrap_or_default();
     assert!(message_path.starts_with("/messages/"), "{}", add.request.line);
     assert_eq!(records.only_call("fail").outcome(), "error");

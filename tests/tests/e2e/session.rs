@@ -86,6 +86,8 @@ fn each_element_of_a_batch_is_a_call() {
     let records = agent.records();
     let (add, echo) = (records.only_call("add"), records.only_call("echo"));
     assert_eq!(records.calls("initialize")[0].request.mcp("protocol_version"), "2025-03-26", "{}", records.summary());
+    // A batch cannot say it: the session settled on it.
+    assert_eq!(add.request.mcp("protocol_version"), "2025-03-26", "{}", add.request.line);
     assert_eq!(add.answer().mcp("result")["content"][0]["text"], "3");
     assert_eq!(echo.answer().mcp("result")["content"][0]["text"], "second");
     assert_ne!(add.request.mcp("call_id"), echo.request.mcp("call_id"));
