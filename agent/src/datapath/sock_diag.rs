@@ -107,6 +107,12 @@ impl SockDiag {
         }
     }
 
+    /// Whether the kernel can end connections, tried on one that cannot be.
+    pub(super) fn can_destroy(&self) -> io::Result<()> {
+        let nobody = Entry { family: AddressFamily::INET.as_raw() as u8, id: [0; SOCKET_ID_LEN], cgroup: None };
+        self.destroy(&nobody).map(drop)
+    }
+
     /// Sends a request and reads to the end of the answer.
     fn converse(&self, request: &[u8], mut visit: impl FnMut(Entry)) -> io::Result<()> {
         send(&self.socket, request, SendFlags::empty())?;
