@@ -15,14 +15,14 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use aya_log_ebpf::{debug, warn};
-use weir_ebpf::{Address, Agent, Denial, Flow, ListenerPorts, PendingKey, UNREGISTERED};
+use weir_ebpf::{Address, Denial, Flow, ListenerPorts, PendingKey, UNREGISTERED};
 
 use crate::{
     counters::{Outcome, count, count_denial},
     listener::{is_ours_v4, is_ours_v6},
-    maps::{AGENTS, DESTINATIONS, FLOW, LISTENERS, ORIGIN, PENDING, SETTINGS, store, stored, unstore},
-    origin::SOCK_STREAM,
-    scope::task_in_scope,
+    maps::{DESTINATIONS, FLOW, LISTENERS, ORIGIN, PENDING, SETTINGS, store, stored, unstore},
+    origin::{SOCK_STREAM, adopt},
+    scope::{task_in_scope, task_is_agent},
 };
 
 const DENY: i32 = 0;
@@ -82,7 +82,7 @@ pub(crate) fn weir_connect6(ctx: SockAddrContext) -> i32 {
 }
 
 #[inline(always)]
-fn port(ctx: &SockAddrContext) -> u32 {
+pub(crate) fn port(ctx: &SockAddrContext) -> u32 {
     u32::from(u16::from_be(unsafe { (*ctx.sock_addr).user_port } as u16))
 }
 
@@ -93,8 +93,11 @@ fn sock(ctx: &SockAddrContext) -> *mut bpf_sock {
 
 #[inline(always)]
 fn decide(ctx: &SockAddrContext, destination: &Address) -> Verdict {
-    // Of UDP, `connect()` sends nothing: resolvers probe source addresses with it.
+    // Of UDP, `connect()` sends nothing: resolvers probe source addresses with it. What is sent then meets the guard.
     if unsafe { (*ctx.sock_addr).type_ != SOCK_STREAM || (*ctx.sock_addr).protocol != IPPROTO_TCP } {
+        if task_in_scope() {
+            adopt(sock(ctx));
+        }
         return Verdict::Pass;
     }
     match intercept(ctx, destination) {
@@ -109,17 +112,20 @@ fn decide(ctx: &SockAddrContext, destination: &Address) -> Verdict {
 /// None if the connection is none of ours.
 #[inline(always)]
 fn intercept(ctx: &SockAddrContext, destination: &Address) -> Option<Verdict> {
-    let task_cgroup = unsafe { bpf_get_current_cgroup_id() };
-    let pid_tgid = bpf_get_current_pid_tgid();
-    let tgid = (pid_tgid >> 32) as u32;
-    if unsafe { AGENTS.get(&Agent { cgroup: task_cgroup, tgid, reserved: 0 }) }.is_some() {
+    if task_is_agent() {
         return None;
     }
     let origin = unsafe { stored(&ORIGIN, sock(ctx)) };
-    if !origin.is_some_and(|origin| origin.in_scope != 0) && !task_in_scope() {
-        return None;
+    if !origin.is_some_and(|origin| origin.in_scope != 0) {
+        if !task_in_scope() {
+            return None;
+        }
+        adopt(sock(ctx));
     }
 
+    let task_cgroup = unsafe { bpf_get_current_cgroup_id() };
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let tgid = (pid_tgid >> 32) as u32;
     let netns = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
     let listeners = unsafe { LISTENERS.get(&netns) };
     let endpoint = endpoint_of(&destination.connected(), listeners)?;

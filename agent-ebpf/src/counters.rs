@@ -1,26 +1,28 @@
-//! What became of each `connect()`, per endpoint and per reason.
+//! What became of each attempt to reach an endpoint, and why what was refused was refused.
 
 use weir_ebpf::{Denial, EndpointCounters};
 
 use crate::maps::{DENIALS, ENDPOINTS};
 
-/// How a `connect()` ended.
+/// How an attempt ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Redirected,
     Denied,
+    Guarded,
 }
 
-/// Counts one `connect()` to an endpoint: seen, and how it ended.
+/// Counts one attempt to reach an endpoint: seen, and how it ended.
 #[inline(always)]
 pub(crate) fn count(endpoint: u32, outcome: Outcome) {
     let Some(counters) = ENDPOINTS.get_ptr_mut(endpoint) else { return };
     // A per-CPU slot: a program is not interrupted by another instance of itself on this CPU.
-    let EndpointCounters { seen, redirected, denied, .. } = unsafe { &mut *counters };
+    let EndpointCounters { seen, redirected, denied, guarded, failed_open: _ } = unsafe { &mut *counters };
     *seen += 1;
     match outcome {
         Outcome::Redirected => *redirected += 1,
         Outcome::Denied => *denied += 1,
+        Outcome::Guarded => *guarded += 1,
     }
 }
 

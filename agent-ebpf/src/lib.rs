@@ -8,7 +8,7 @@
 mod user;
 
 /// The version of everything in this file. Part of the pin path.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// How many cgroup levels below the hierarchy's root [`ScopeRule`]s are looked for.
 pub const MAX_CGROUP_LEVEL: i32 = 16;
@@ -60,6 +60,16 @@ impl Address {
     #[must_use]
     pub const fn is_v4(&self) -> bool {
         self.ip[0] == 0 && self.ip[1] == 0 && self.ip[2] == MAPPED
+    }
+
+    /// Whether a listener bound to this address gets connections to `other`, which is not an unspecified address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn accepts_at(&self, other: &Self) -> bool {
+        let Self { ip, port } = *self;
+        let is_any = ip[3] == 0 && ip[0] == 0 && ip[1] == 0 && (ip[2] == 0 || (ip[2] == MAPPED && other.is_v4()));
+        let is_same = ip[0] == other.ip[0] && ip[1] == other.ip[1] && ip[2] == other.ip[2] && ip[3] == other.ip[3];
+        port == other.port && (is_any || is_same)
     }
 
     /// Where a `connect()` to this address ends: the unspecified address means this host.
@@ -123,15 +133,16 @@ pub struct PendingKey {
     pub listener_port: u32,
 }
 
-/// What is remembered of a stream socket from its creation.
+/// What is remembered of a socket: of a stream from its creation, of any other from its first `connect()` by a task in
+/// scope (then without cgroup and tgid).
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
-    /// The cgroup of the task that created the socket.
+    /// The cgroup of the task that created the socket; 0 if that was not seen.
     pub cgroup: u64,
     /// That task's thread group id, in the initial pid namespace.
     pub tgid: u32,
-    /// 1 if that cgroup was in scope then, else 0.
+    /// 1 if that cgroup was in scope then, or a task in scope has connected the socket since; else 0.
     pub in_scope: u32,
 }
 
@@ -173,25 +184,31 @@ pub enum ScopeRule {
 pub struct Settings {
     /// 1 if every TCP destination is taken, 0 if only registered ones are.
     pub take_all: u32,
+    /// 1 if tasks in scope may make raw IP sockets, else 0.
+    pub allow_raw: u32,
 }
 
-/// What became of the `connect()` calls to one endpoint: `seen = redirected + denied + guarded + failed_open`.
+/// What became of the attempts to reach one endpoint: `seen = redirected + denied + guarded + failed_open`.
+///
+/// An attempt is a `connect()` of TCP, a datagram that `sendmsg` was asked to send to the endpoint, or a packet that the guard
+/// stopped. What `connect()` or `sendmsg` already refused never becomes a packet, so nothing counts twice; but one that got
+/// past them counts once per packet, retransmissions included.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EndpointCounters {
-    /// Calls in scope to a registered destination (or to any, where every destination is taken).
+    /// Attempts in scope to reach a registered destination (or any, where every destination is taken).
     pub seen: u64,
     /// Sent to the agent's listener.
     pub redirected: u64,
     /// Refused with `EPERM`.
     pub denied: u64,
-    /// Stopped on the way out by the egress guard, which this version does not have: 0.
+    /// Packets that the egress guard stopped on the way out.
     pub guarded: u64,
     /// Let through because the agent was down and the operator chose so, which this version does not have: 0.
     pub failed_open: u64,
 }
 
-/// Why a `connect()` was refused, or why a flow that was redirected cannot be attributed.
+/// Why a system call was refused, or why a flow that was redirected cannot be attributed.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Denial {
@@ -203,11 +220,25 @@ pub enum Denial {
     NoRoom = 2,
     /// Not a refusal: the flow was redirected, but its facts could not be handed over. The agent closes it.
     Unpublished = 3,
+    /// A datagram to a registered destination. Also counted as `denied` of its endpoint.
+    Datagram = 4,
+    /// A raw IP socket. Belongs to no endpoint.
+    RawSocket = 5,
+    /// `bind()` to the port of an agent's listener by somebody else. Belongs to no endpoint.
+    ReservedPort = 6,
 }
 
 impl Denial {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::NoListener, Self::DeadListener, Self::NoRoom, Self::Unpublished];
+    pub const ALL: [Self; 7] = [
+        Self::NoListener,
+        Self::DeadListener,
+        Self::NoRoom,
+        Self::Unpublished,
+        Self::Datagram,
+        Self::RawSocket,
+        Self::ReservedPort,
+    ];
 }
 
 const _: () = {
@@ -217,5 +248,6 @@ const _: () = {
     assert!(size_of::<Origin>() == 16);
     assert!(size_of::<Agent>() == 16);
     assert!(size_of::<ListenerPorts>() == 8);
+    assert!(size_of::<Settings>() == 8);
     assert!(size_of::<EndpointCounters>() == 40);
 };

@@ -18,6 +18,10 @@ use weir_ebpf::{
 #[map]
 pub(crate) static AGENTS: HashMap<Agent, u32> = HashMap::with_max_entries(64, 0);
 
+/// The cgroups of running agents: a packet knows its socket's cgroup, but no task.
+#[map]
+pub(crate) static AGENT_CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(64, 0);
+
 /// Cgroup id to `ScopeRule`.
 #[map]
 pub(crate) static SCOPE: HashMap<u64, u32> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
@@ -25,6 +29,11 @@ pub(crate) static SCOPE: HashMap<u64, u32> = HashMap::with_max_entries(4096, BPF
 /// Registered destinations, to their endpoint's index.
 #[map]
 pub(crate) static DESTINATIONS: HashMap<Address, u32> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
+/// The addresses of registered destinations without their ports, to one of their endpoints' indexes: for packets that have
+/// no port.
+#[map]
+pub(crate) static HOSTS: HashMap<[u32; 4], u32> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
 
 /// Network namespace cookie to the listeners in it.
 #[map]
@@ -49,7 +58,11 @@ pub(crate) static DENIALS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Deni
 #[btf_map]
 pub(crate) static FLOW: SkStorage<Flow> = SkStorage::new();
 
-/// Where a socket was created.
+/// When each CPU last reported what it refused.
+#[map]
+pub(crate) static REPORTED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Where a socket was created, or that a task in scope has connected it.
 #[btf_map]
 pub(crate) static ORIGIN: SkStorage<Origin> = SkStorage::new();
 
@@ -61,6 +74,12 @@ pub(crate) static OWN_LISTENERS: SkStorage<u32> = SkStorage::new();
 #[inline(always)]
 pub(crate) unsafe fn stored<T>(map: &'static SkStorage<T>, sk: *mut bpf_sock) -> Option<&'static T> {
     unsafe { storage(map, sk, 0).as_ref() }
+}
+
+/// Where `map` holds something for `sk`; null if it does not.
+#[inline(always)]
+pub(crate) unsafe fn place<T>(map: &'static SkStorage<T>, sk: *mut bpf_sock) -> *mut T {
+    unsafe { storage(map, sk, 0) }
 }
 
 /// The place that `map` holds for `sk`, made if need be; none when memory is short.

@@ -1,6 +1,8 @@
-//! `cgroup/sock_create`: a socket may be made in one cgroup and connected in another, so its birthplace is remembered.
+//! `cgroup/sock_create`: a socket may be made in one cgroup and connected in another, so its birthplace is remembered. Raw
+//! sockets are refused.
 
 use aya_ebpf::{
+    bindings::bpf_sock,
     helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_cgroup_id},
     macros::cgroup_sock,
     programs::SockContext,
@@ -8,7 +10,8 @@ use aya_ebpf::{
 use weir_ebpf::Origin;
 
 use crate::{
-    maps::{ORIGIN, store},
+    maps::{ORIGIN, place, store},
+    raw::refuses_raw,
     scope::task_in_scope,
 };
 
@@ -17,6 +20,9 @@ pub(crate) const SOCK_STREAM: u32 = 1;
 
 #[cgroup_sock(sock_create)]
 pub(crate) fn weir_origin(ctx: SockContext) -> i32 {
+    if refuses_raw(&ctx) {
+        return 0;
+    }
     if unsafe { (*ctx.sock).type_ } == SOCK_STREAM {
         let origin = Origin {
             cgroup: unsafe { bpf_get_current_cgroup_id() },
@@ -27,4 +33,16 @@ pub(crate) fn weir_origin(ctx: SockContext) -> i32 {
         let _ = unsafe { store(&ORIGIN, ctx.sock, origin) };
     }
     1
+}
+
+/// A task in scope connects a socket that may have been made elsewhere: from now on, what it sends comes from the scope.
+#[inline(always)]
+pub(crate) fn adopt(sk: *mut bpf_sock) {
+    let known = unsafe { place(&ORIGIN, sk) };
+    if known.is_null() {
+        // Without memory the cgroup where the socket was created decides alone.
+        let _ = unsafe { store(&ORIGIN, sk, Origin { cgroup: 0, tgid: 0, in_scope: 1 }) };
+    } else {
+        unsafe { (*known).in_scope = 1 };
+    }
 }

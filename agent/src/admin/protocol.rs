@@ -71,8 +71,10 @@ pub struct EndpointStatus {
     pub addresses: Vec<IpAddr>,
     /// Connections that the kernel redirected.
     pub redirected: u64,
-    /// Connections that the kernel denied.
+    /// Connections and datagrams that the kernel denied.
     pub denied: u64,
+    /// Packets that the kernel stopped on their way out.
+    pub guarded: u64,
     /// Calls judged.
     pub calls: u64,
     /// Calls refused, of these.

@@ -53,9 +53,12 @@ impl fmt::Display for Status {
 }
 
 fn endpoint_line(endpoint: &EndpointStatus, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let EndpointStatus { name, addresses, redirected, denied, calls, refused } = endpoint;
+    let EndpointStatus { name, addresses, redirected, denied, guarded, calls, refused } = endpoint;
     write!(f, "\nendpoint   {name}: {} addresses, ", addresses.len())?;
-    write!(f, "{redirected} connections redirected, {denied} denied, {calls} calls, {refused} of them refused")
+    write!(
+        f,
+        "{redirected} connections redirected, {denied} denied, {guarded} packets stopped, {calls} calls, {refused} of them refused"
+    )
 }
 
 fn left(until: Timestamp) -> String {
@@ -87,6 +90,7 @@ mod tests {
                 addresses: vec![[192, 0, 2, 1].into()],
                 redirected: 5,
                 denied: 1,
+                guarded: 3,
                 calls: 9,
                 refused: 2,
             }],
@@ -99,7 +103,7 @@ mod tests {
             "log        08643dae epoch 2, last record 41, healthy",
             "flows      1 open of at most 10, 3 turned away",
             "           127.0.0.1:4000 in network namespace 1",
-            "endpoint   billing: 1 addresses, 5 connections redirected, 1 denied, 9 calls, 2 of them refused",
+            "endpoint   billing: 1 addresses, 5 connections redirected, 1 denied, 3 packets stopped, 9 calls, 2 of them refused",
         ] {
             assert!(text.lines().any(|said| said == line), "{line}\n{text}");
         }

@@ -69,6 +69,8 @@ pub struct Intercept {
     pub tcp: TcpScope,
     /// What happens to registered endpoints while no agent is alive.
     pub on_failure: OnFailure,
+    /// Whether tasks in scope may make raw IP sockets, which could carry anything past the hooks.
+    pub raw_sockets: RawSockets,
     /// The bpffs directory that holds the pinned links and maps.
     pub bpffs: PathBuf,
 }
@@ -91,6 +93,16 @@ pub enum OnFailure {
     Closed,
     /// Let through, and counted. Not supported by this version, and refused.
     Open,
+}
+
+/// `intercept.raw_sockets`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawSockets {
+    /// `socket()` fails with `EPERM`, and is counted.
+    Deny,
+    /// They are made; what they send to registered addresses is stopped.
+    Allow,
 }
 
 /// `[[endpoint]]`: one registered MCP server.
@@ -286,6 +298,7 @@ impl Default for Intercept {
             exclude: Vec::new(),
             tcp: TcpScope::Registered,
             on_failure: OnFailure::Closed,
+            raw_sockets: RawSockets::Deny,
             bpffs: PathBuf::from("/sys/fs/bpf/weir"),
         }
     }

@@ -1,6 +1,6 @@
-//! The agent's own connects pass: it registers itself, and clears away what agents that died left behind.
+//! The agent's own connections pass: it registers itself, and clears away what agents that died left behind.
 
-use std::{os::fd::AsFd, process, sync::Arc};
+use std::{collections::HashSet, os::fd::AsFd, process, sync::Arc};
 
 use rustix::net::AddressFamily;
 use thiserror::Error;
@@ -31,7 +31,8 @@ pub enum RegisterError {
     Cgroup(#[from] CgroupError),
 }
 
-/// While this lives, this process's connects from its present cgroup pass.
+/// While this lives, this process's connects from its present cgroup pass. What sockets from that cgroup send passes the
+/// guard until the next agent registers: closing connections takes longer than an agent lives.
 #[derive(Debug)]
 pub struct Registration {
     maps: Arc<Maps>,
@@ -70,6 +71,7 @@ impl Datapath {
     pub fn register_agent(&self, cgroups: &CgroupTree) -> Result<Registration, RegisterError> {
         let agent = self.identify()?;
         self.remove_dead_agents(cgroups, &agent)?;
+        self.maps.agent_cgroups.insert(&agent.cgroup, &1)?;
         self.maps.agents.insert(&agent, &1)?;
         Ok(Registration { maps: Arc::clone(&self.maps), agent })
     }
@@ -101,6 +103,8 @@ impl Datapath {
                 agents.remove(agent)?;
             }
         }
+        let alive: HashSet<u64> = agents.lock().keys().filter_map(Result::ok).map(|agent| agent.cgroup).collect();
+        self.maps.agent_cgroups.remove_where(|cgroup, _| *cgroup != own.cgroup && !alive.contains(cgroup))?;
         if !others_alive {
             self.maps.listeners.remove_where(|_, _| true)?;
             self.maps.pending.remove_where(|_, _| true)?;

@@ -26,11 +26,16 @@ use super::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir-ebpf.o"));
 
 /// The programs, in the order in which they attach: whatever a redirected flow needs is there before the redirect.
-const PROGRAMS: [(&str, Hook); 6] = [
+const PROGRAMS: [(&str, Hook); 11] = [
     ("weir_origin", Hook::SockCreate),
     ("weir_sock_ops", Hook::SockOps),
     ("weir_peername4", Hook::PeerName4),
     ("weir_peername6", Hook::PeerName6),
+    ("weir_bind4", Hook::Bind4),
+    ("weir_bind6", Hook::Bind6),
+    ("weir_guard", Hook::Egress),
+    ("weir_sendmsg4", Hook::SendMsg4),
+    ("weir_sendmsg6", Hook::SendMsg6),
     ("weir_connect4", Hook::Connect4),
     ("weir_connect6", Hook::Connect6),
 ];
@@ -44,6 +49,8 @@ pub struct AttachOptions<'a> {
     pub bpffs: PathBuf,
     /// Whether every TCP destination is taken (`tcp = "all"`).
     pub take_all: bool,
+    /// Whether tasks in scope may make raw IP sockets.
+    pub allow_raw: bool,
     /// How much the programs say.
     pub verbosity: Verbosity,
     /// How many flows may wait to be accepted; none for the default of 65,536. Only counts when the maps are new.
@@ -132,7 +139,7 @@ impl Datapath {
         let log = KernelLog::new(&mut ebpf)?;
         let maps = Arc::new(Maps::take(&mut ebpf)?);
         let datapath = Self { maps };
-        datapath.set_take_all(options.take_all)?;
+        datapath.set(|_| Settings { take_all: options.take_all.into(), allow_raw: options.allow_raw.into() })?;
 
         let takeover = attach_programs(&pins, options.cgroups, &programs)?;
         pins.remove_others(&PROGRAMS.map(|(name, _)| name))?;
@@ -145,8 +152,23 @@ impl Datapath {
     ///
     /// [`MapsError`].
     pub fn set_take_all(&self, take_all: bool) -> Result<(), MapsError> {
+        self.set(|settings| Settings { take_all: take_all.into(), ..settings })
+    }
+
+    /// Whether tasks in scope may make raw IP sockets. Those that they have stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`MapsError`].
+    pub fn set_allow_raw(&self, allow_raw: bool) -> Result<(), MapsError> {
+        self.set(|settings| Settings { allow_raw: allow_raw.into(), ..settings })
+    }
+
+    fn set(&self, change: impl FnOnce(Settings) -> Settings) -> Result<(), MapsError> {
         let settings = &self.maps.settings;
-        settings.lock().set(0, Settings { take_all: take_all.into() }, 0).map_err(settings.failed())
+        let mut map = settings.lock();
+        let present = map.get(&0, 0).map_err(settings.failed())?;
+        map.set(0, change(present), 0).map_err(settings.failed())
     }
 }
 
@@ -197,6 +219,7 @@ fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<ProgramFd, Attach
     let refused = |source| AttachError::Program { name, source: Box::new(source) };
     let program = ebpf.program_mut(name).ok_or(AttachError::Missing(name))?;
     match program {
+        Program::CgroupSkb(program) => program.load(),
         Program::CgroupSock(program) => program.load(),
         Program::CgroupSockAddr(program) => program.load(),
         Program::SockOps(program) => program.load(),

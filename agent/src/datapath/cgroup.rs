@@ -149,14 +149,31 @@ impl CgroupTree {
         }))
     }
 
+    /// The ids on a cgroup's path, from the hierarchy's root to itself. None if it is gone.
+    pub(super) fn lineage(&self, id: CgroupId) -> Result<Option<Vec<CgroupId>>, CgroupError> {
+        let Some(dir) = self.dir_of(id)? else { return Ok(None) };
+        let lineage = dir.ancestors().take_while(|dir| dir.starts_with(&self.mount)).map(id_of_dir);
+        let mut lineage = match lineage.collect::<Result<Vec<_>, _>>() {
+            // It went meanwhile.
+            Err(CgroupError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            lineage => lineage?,
+        };
+        lineage.reverse();
+        Ok(Some(lineage))
+    }
+
+    fn dir_of(&self, id: CgroupId) -> Result<Option<PathBuf>, CgroupError> {
+        Ok(match self.path_of(id)? {
+            None => None,
+            Some(CgroupPath::Inside(path)) => Some(below(&self.base, &path)?),
+            Some(CgroupPath::Outside(path)) => Some(below(&self.mount, &path)?),
+        })
+    }
+
     /// The processes directly in a cgroup, by their pid here; 0 for one that this pid namespace does not show. None if
     /// the cgroup is gone.
     pub(super) fn processes(&self, id: CgroupId) -> Result<Option<Vec<u32>>, CgroupError> {
-        let path = match self.path_of(id)? {
-            None => return Ok(None),
-            Some(CgroupPath::Inside(path)) => below(&self.base, &path)?,
-            Some(CgroupPath::Outside(path)) => below(&self.mount, &path)?,
-        };
+        let Some(path) = self.dir_of(id)? else { return Ok(None) };
         match fs::read_to_string(path.join("cgroup.procs")) {
             Ok(pids) => Ok(Some(pids.lines().filter_map(|pid| pid.parse().ok()).collect())),
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(None),

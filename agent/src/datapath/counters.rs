@@ -1,4 +1,4 @@
-//! What became of the `connect()` calls that the programs saw.
+//! What became of the attempts to reach endpoints that the programs saw.
 
 use serde::Serialize;
 use weir_ebpf::{Denial, EndpointCounters};
@@ -6,22 +6,23 @@ use weir_ebpf::{Denial, EndpointCounters};
 use super::{Datapath, EndpointIndex, maps::MapsError};
 
 /// One endpoint's counts, over all CPUs, since its maps were made: `seen = redirected + denied + guarded + failed_open`.
-/// They go on across agents that take over.
+/// They go on across agents that take over. An attempt is a `connect()` of TCP, a datagram that `sendmsg` was to send, or a
+/// packet that the guard stopped (retransmissions included); none is counted as two of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct EndpointCounts {
-    /// `connect()` calls in scope.
+    /// Attempts in scope.
     pub seen: u64,
     /// Sent to the agent.
     pub redirected: u64,
     /// Refused with `EPERM`.
     pub denied: u64,
-    /// Stopped by the egress guard; 0 without one.
+    /// Packets that the egress guard stopped.
     pub guarded: u64,
     /// Let through because no agent was alive; 0 unless so configured.
     pub failed_open: u64,
 }
 
-/// Why flows were denied, over all endpoints and CPUs.
+/// Why system calls were refused, over all endpoints and CPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct DenialCounts {
     /// No listener in the namespace.
@@ -32,6 +33,12 @@ pub struct DenialCounts {
     pub no_room: u64,
     /// Redirected, but not attributable: closed by the agent, not by the programs.
     pub unpublished: u64,
+    /// Datagrams to registered destinations.
+    pub datagram: u64,
+    /// Raw IP sockets.
+    pub raw_socket: u64,
+    /// Somebody else's `bind()` to a listener's port.
+    pub reserved_port: u64,
 }
 
 impl Datapath {
@@ -55,7 +62,7 @@ impl Datapath {
         }))
     }
 
-    /// Why flows were denied.
+    /// Why system calls were refused.
     ///
     /// # Errors
     ///
@@ -71,6 +78,9 @@ impl Datapath {
             dead_listener: count(Denial::DeadListener)?,
             no_room: count(Denial::NoRoom)?,
             unpublished: count(Denial::Unpublished)?,
+            datagram: count(Denial::Datagram)?,
+            raw_socket: count(Denial::RawSocket)?,
+            reserved_port: count(Denial::ReservedPort)?,
         })
     }
 }

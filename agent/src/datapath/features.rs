@@ -4,7 +4,7 @@ use std::{error::Error, fs, path::Path};
 
 use serde::Serialize;
 
-use super::{CgroupPath, CgroupTree, Netns, attach, pins};
+use super::{CgroupPath, CgroupTree, Netns, attach, pins, sock_diag::SockDiag};
 
 /// One prerequisite.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,6 +50,12 @@ pub fn kernel_features(cgroup_base: &str, bpffs: &Path) -> Vec<Feature> {
             "use Linux 6.1 or later",
         ),
     ];
+    features.push(Feature::new(
+        "sock_destroy",
+        SockDiag::open().and_then(|sockets| sockets.can_destroy()).map(|()| "connections can be ended".to_owned()).map_err(text),
+        "run with CAP_NET_ADMIN, on a kernel with CONFIG_INET_DIAG_DESTROY; without it, connections from before the agent \
+         stall instead of being made again",
+    ));
     if let Ok(tree) = &cgroups {
         features.push(Feature::new("cgroup_handles", cgroup_handles(tree), "run with CAP_DAC_READ_SEARCH"));
     }

@@ -22,7 +22,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// How much the programs say. Decided when they are loaded: what is off costs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Verbosity {
-    /// Each denial.
+    /// Denials, and what the guard stopped.
     #[default]
     Denials,
     /// Each redirect too.

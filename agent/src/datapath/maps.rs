@@ -14,10 +14,12 @@ use thiserror::Error;
 use weir_ebpf::{Address, Agent, EndpointCounters, Flow, ListenerPorts, Origin, PendingKey, Settings};
 
 /// The maps that are pinned, so that they outlive the agent.
-pub(super) const PINNED: [&str; 11] = [
+pub(super) const PINNED: [&str; 13] = [
     "AGENTS",
+    "AGENT_CGROUPS",
     "SCOPE",
     "DESTINATIONS",
+    "HOSTS",
     "LISTENERS",
     "PENDING",
     "SETTINGS",
@@ -67,8 +69,10 @@ type Hashed<K, V> = Shared<HashMap<MapData, K, V>>;
 #[derive(Debug)]
 pub(super) struct Maps {
     pub(super) agents: Hashed<Agent, u32>,
+    pub(super) agent_cgroups: Hashed<u64, u32>,
     pub(super) scope: Hashed<u64, u32>,
     pub(super) destinations: Hashed<Address, u32>,
+    pub(super) hosts: Hashed<[u32; 4], u32>,
     pub(super) listeners: Hashed<u64, ListenerPorts>,
     pub(super) pending: Hashed<PendingKey, Flow>,
     pub(super) settings: Shared<Array<MapData, Settings>>,
@@ -82,8 +86,10 @@ impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, MapsError> {
         Ok(Self {
             agents: take(ebpf, "AGENTS")?,
+            agent_cgroups: take(ebpf, "AGENT_CGROUPS")?,
             scope: take(ebpf, "SCOPE")?,
             destinations: take(ebpf, "DESTINATIONS")?,
+            hosts: take(ebpf, "HOSTS")?,
             listeners: take(ebpf, "LISTENERS")?,
             pending: take(ebpf, "PENDING")?,
             settings: take(ebpf, "SETTINGS")?,

@@ -3,7 +3,7 @@
 //!
 //! In the order of an agent's life: [`CgroupTree::open`], [`Datapath::attach`], [`Datapath::register_agent`],
 //! [`Datapath::open_listeners`] in each [`Netns`], [`Datapath::set_scope`], [`Datapath::set_destinations`], then
-//! [`Datapath::take_flow`] for each accepted connection. When the agent ends, the programs stay, and deny; [`detach`]
+//! [`Datapath::close_old_connections`] in each namespace, and [`Datapath::take_flow`] for each accepted connection. When the agent ends, the programs stay, and deny; [`detach`]
 //! removes them.
 
 mod address;
@@ -17,8 +17,10 @@ mod listeners;
 mod log;
 mod maps;
 mod netns;
+mod old;
 mod pins;
 mod registry;
+mod sock_diag;
 mod sys;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
@@ -35,6 +37,7 @@ pub use self::{
     log::{KernelLog, LogError, Verbosity},
     maps::MapsError,
     netns::{Netns, NetnsError},
+    old::{OldConnection, OldConnectionsError},
     pins::{Detached, PinError, detach},
 };
 

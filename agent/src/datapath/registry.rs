@@ -35,7 +35,14 @@ impl Datapath {
     ///
     /// [`MapsError`], with more than 65,536 destinations among other reasons.
     pub fn set_destinations(&self, destinations: &HashMap<SocketAddr, EndpointIndex>) -> Result<(), MapsError> {
-        let wanted = destinations.iter().map(|(addr, endpoint)| (address::to_kernel(*addr), endpoint.0)).collect();
-        self.maps.destinations.replace(&wanted)
+        let wanted: HashMap<_, _> =
+            destinations.iter().map(|(addr, endpoint)| (address::to_kernel(*addr), endpoint.0)).collect();
+        let mut hosts = HashMap::new();
+        for (address, endpoint) in &wanted {
+            // What has no port belongs to one of the address's endpoints, always the same.
+            hosts.entry(address.ip).and_modify(|first: &mut u32| *first = (*first).min(*endpoint)).or_insert(*endpoint);
+        }
+        self.maps.destinations.replace(&wanted)?;
+        self.maps.hosts.replace(&hosts)
     }
 }

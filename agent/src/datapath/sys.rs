@@ -24,10 +24,15 @@ const FILEID_KERNFS: libc::c_int = 0xfe;
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hook {
+    Egress = 1,
     SockCreate = 2,
     SockOps = 3,
+    Bind4 = 8,
+    Bind6 = 9,
     Connect4 = 10,
     Connect6 = 11,
+    SendMsg4 = 14,
+    SendMsg6 = 15,
     PeerName4 = 29,
     PeerName6 = 30,
 }

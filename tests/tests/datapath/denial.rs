@@ -2,7 +2,7 @@
 
 use std::{
     io::ErrorKind,
-    net::{TcpListener, TcpStream},
+    net::{IpAddr, Ipv6Addr, TcpListener, TcpStream, UdpSocket},
 };
 
 use weir::datapath::{Listeners, Netns};
@@ -40,17 +40,35 @@ fn without_a_listener_connections_are_denied() {
 fn a_dead_agents_port_serves_nobody_else() {
     let scene = Scene::new("dead-listener");
     scene.register(&[addr(NOBODY_V4), addr(NOBODY_V6)]);
+    scene.world.enter("/agent");
+    let registration = scene.datapath.register_agent(&scene.cgroups).unwrap();
     let Listeners { published, v4, v6 } = scene.datapath.open_listeners(&Netns::current().unwrap()).unwrap();
     let ports = [v4.local_addr().unwrap(), v6.as_ref().unwrap().local_addr().unwrap()];
     drop((v4, v6));
+    scene.world.enter("/app");
     scene.assert_denied(NOBODY_V4);
 
+    // Nobody gets hold of it.
+    let [v4, v6] = ports.map(|addr| addr.port());
+    for (n, address) in ["127.0.0.1", "0.0.0.0", "::ffff:127.0.0.1", "::"].into_iter().enumerate() {
+        let address: IpAddr = address.parse().unwrap();
+        assert_eq!(TcpListener::bind((address, v4)).unwrap_err().kind(), ErrorKind::PermissionDenied, "{address}");
+        assert_eq!(scene.datapath.denials().unwrap().reserved_port, n as u64 + 1);
+    }
+    assert_eq!(TcpListener::bind((Ipv6Addr::LOCALHOST, v6)).unwrap_err().kind(), ErrorKind::PermissionDenied);
+    // Where it would harvest nothing, it is free.
+    drop(TcpListener::bind(("127.0.0.2", v4)).unwrap());
+    drop(UdpSocket::bind(("127.0.0.1", v4)).unwrap());
+
+    // Whoever does all the same, as an agent might that lost its mark, harvests nothing.
+    scene.world.enter("/agent");
     let _harvesters = ports.map(|port| TcpListener::bind(port).unwrap());
+    scene.world.enter("/app");
     for destination in [NOBODY_V4, NOBODY_V6, NOBODY_MAPPED] {
         scene.assert_denied(destination);
     }
     assert_eq!(scene.datapath.denials().unwrap().dead_listener, 4);
-    drop(published);
+    drop((published, registration));
 }
 
 #[test]

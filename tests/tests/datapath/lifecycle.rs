@@ -73,7 +73,7 @@ fn detaching_leaves_nothing() {
 
     let bpffs = scene.world.bpffs().join("weir");
     let detached = detach(&bpffs).unwrap();
-    assert_eq!(detached.programs.len(), 6);
+    assert_eq!(detached.programs.len(), 11);
     assert!(detached.programs.contains(&"weir_connect4".to_owned()));
     assert!(detached.maps > 0);
     assert!(!bpffs.exists());
@@ -89,6 +89,7 @@ fn a_directory_that_is_no_bpffs_is_refused_with_the_remedy() {
         cgroups: &cgroups,
         bpffs: world.dir().join("plain/weir"),
         take_all: false,
+        allow_raw: false,
         verbosity: Verbosity::Denials,
         max_pending: None,
     };

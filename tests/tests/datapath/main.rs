@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod denial;
+mod guard;
 mod handover;
 mod kernel;
 mod lifecycle;

@@ -31,7 +31,7 @@ use crate::{
         log::{Log, LogOptions},
         payload::{DigestKey, Payloads},
     },
-    config::{self, Config, OnFailure, TcpScope},
+    config::{self, Config, OnFailure, RawSockets, TcpScope},
     datapath::{AttachOptions, Attached, CgroupPath, CgroupTree, Datapath, Netns, Verbosity},
     identity::Workloads,
     mask::{MaskKey, Masks},
@@ -111,6 +111,7 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
         cgroups: &cgroups,
         bpffs: config.intercept.bpffs.clone(),
         take_all: false,
+        allow_raw: config.intercept.raw_sockets == RawSockets::Allow,
         verbosity: if tracing::enabled!(tracing::Level::DEBUG) { Verbosity::Flows } else { Verbosity::Denials },
         max_pending: None,
     })
@@ -152,6 +153,7 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
     proxy.start_names().await;
     proxy.start_housekeeping();
     set_scope(&config, &cgroups, &datapath)?;
+    close_old_connections(&datapath, &netns, &cgroups);
 
     let running = Arc::new(Running::new(
         Arc::clone(&config),
@@ -229,6 +231,15 @@ fn set_scope(config: &Config, cgroups: &CgroupTree, datapath: &Datapath) -> Resu
     };
     let (include, exclude) = (ids(&config.intercept.cgroups)?, ids(&config.intercept.exclude)?);
     datapath.set_scope(&include, &exclude).map_err(failed)
+}
+
+/// Connections from before the agent are made again through it. Those that cannot be ended can send nothing: the guard is up.
+fn close_old_connections(datapath: &Datapath, netns: &Netns, cgroups: &CgroupTree) {
+    match datapath.close_old_connections(netns, cgroups) {
+        Ok(ended) if ended.is_empty() => {}
+        Ok(ended) => tracing::info!(connections = ended.len(), "connections from before the agent were ended"),
+        Err(error) => tracing::warn!(%error, "connections from before the agent were left; they stall"),
+    }
 }
 
 async fn bind_admin(config: &Config) -> Result<AdminSocket, Failure> {

@@ -43,13 +43,13 @@ impl Running {
     fn endpoints(&self) -> Vec<EndpointStatus> {
         let of = |(n, endpoint): (usize, &crate::config::Endpoint)| {
             let counts = EndpointIndex::of_endpoint(n).map(|index| self.datapath.counts(index));
-            let EndpointCounts { redirected, denied, .. } = match counts {
+            let EndpointCounts { redirected, denied, guarded, .. } = match counts {
                 Some(Ok(counts)) => counts,
                 _ => EndpointCounts::default(),
             };
             let (calls, refused) = self.proxy.calls_of(&endpoint.name);
             let addresses = self.proxy.addresses_of(&endpoint.name);
-            EndpointStatus { name: endpoint.name.clone(), addresses, redirected, denied, calls, refused }
+            EndpointStatus { name: endpoint.name.clone(), addresses, redirected, denied, guarded, calls, refused }
         };
         self.config.endpoints.iter().enumerate().map(of).collect()
     }

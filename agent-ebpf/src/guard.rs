@@ -1,0 +1,91 @@
+//! `cgroup_skb/egress`: the last look at every packet. Nothing leaves the scope for a registered address unless an agent
+//! sent it, whatever way it took here: a connection older than the agent, a connected datagram socket, another subflow of
+//! MPTCP, a raw socket, an address that was translated on the way.
+
+use aya_ebpf::{
+    helpers::generated::{bpf_sk_fullsock, bpf_skb_cgroup_id},
+    macros::cgroup_skb,
+    programs::SkBuffContext,
+};
+use aya_log_ebpf::warn;
+
+use crate::{
+    counters::{Outcome, count},
+    maps::{AGENT_CGROUPS, DESTINATIONS, HOSTS, ORIGIN, stored},
+    origin::SOCK_STREAM,
+    packet::{Packet, Segment},
+    report::is_due,
+    scope::socket_in_scope,
+};
+
+/// The sender of a datagram gets `EPERM`; TCP tries again until it times out.
+const DROP: i32 = 0;
+const PASS: i32 = 1;
+
+#[cgroup_skb(egress)]
+pub(crate) fn weir_guard(ctx: SkBuffContext) -> i32 {
+    let Some(packet) = Packet::read(&ctx) else { return PASS };
+    let Some(endpoint) = endpoint_of(&ctx, &packet) else { return PASS };
+    let cgroup = unsafe { bpf_skb_cgroup_id(ctx.skb.skb) };
+    if unsafe { AGENT_CGROUPS.get(&cgroup) }.is_some() {
+        return PASS;
+    }
+    let socket = Socket::of(&ctx);
+    if !socket.adopted && !socket_in_scope(&ctx) || socket.may_say(&ctx, &packet) {
+        return PASS;
+    }
+    count(endpoint, Outcome::Guarded);
+    if is_due() {
+        warn!(&ctx, "guarded: protocol {}, endpoint {}, cgroup {}", packet.protocol, endpoint, cgroup);
+    }
+    DROP
+}
+
+/// The endpoint that a packet goes to. What has no port goes to the address, whatever port is registered there; except ICMP,
+/// which hosts need.
+#[inline(always)]
+fn endpoint_of(ctx: &SkBuffContext, packet: &Packet) -> Option<u32> {
+    if let Some(destination) = packet.destination(ctx) {
+        return unsafe { DESTINATIONS.get(&destination) }.copied();
+    }
+    if packet.is_icmp() {
+        return None;
+    }
+    unsafe { HOSTS.get(packet.to) }.copied()
+}
+
+/// What matters of the socket that a packet comes from.
+struct Socket {
+    /// Whether a task in scope made or connected it.
+    adopted: bool,
+    is_stream: bool,
+}
+
+impl Socket {
+    #[inline(always)]
+    fn of(ctx: &SkBuffContext) -> Self {
+        let none = Self { adopted: false, is_stream: false };
+        let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+        if sk.is_null() {
+            return none;
+        }
+        let sk = unsafe { bpf_sk_fullsock(sk) };
+        if sk.is_null() {
+            return none;
+        }
+        let adopted = unsafe { stored(&ORIGIN, sk) }.is_some_and(|origin| origin.in_scope != 0);
+        Self { adopted, is_stream: unsafe { (*sk).type_ } == SOCK_STREAM }
+    }
+
+    /// A reset brings a server nothing but the news that a connection is over. An empty acknowledgement passes where it is the
+    /// kernel's own, on behalf of a connection whose socket is gone (`TIME_WAIT`): these come from a socket of the kernel's that
+    /// no application holds, and that may sit in any cgroup.
+    #[inline(always)]
+    fn may_say(&self, ctx: &SkBuffContext, packet: &Packet) -> bool {
+        match packet.empty_segment(ctx) {
+            Some(Segment::Reset) => true,
+            Some(Segment::Acknowledgement) => !self.is_stream,
+            None => false,
+        }
+    }
+}

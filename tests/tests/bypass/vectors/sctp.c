@@ -1,0 +1,9 @@
+/* SCTP. */
+#include "vector.h"
+
+int main(int argc, char **argv) {
+    struct target target = start(argc, argv);
+    drop_privileges();
+    connect_and_say(new_socket(target.family, SOCK_STREAM, IPPROTO_SCTP), &target);
+    return 0;
+}

@@ -1,0 +1,39 @@
+/* connect(2) by io_uring: "inline", "async" (IOSQE_ASYNC, on a worker thread) or "sqpoll" (on a kernel thread). */
+#include "vector.h"
+
+#include <linux/io_uring.h>
+#include <sys/mman.h>
+
+static void *map(int ring, size_t len, off_t what) {
+    void *at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring, what);
+    if (at == MAP_FAILED) failed("mmap");
+    return at;
+}
+
+int main(int argc, char **argv) {
+    struct target target = start(argc, argv);
+    const char *mode = argc > 3 ? argv[3] : "inline";
+    drop_privileges();
+    struct io_uring_params params = {.flags = strcmp(mode, "sqpoll") == 0 ? IORING_SETUP_SQPOLL : 0};
+    int ring = checked((int)syscall(SYS_io_uring_setup, 4, &params), "io_uring_setup");
+    char *sq = map(ring, params.sq_off.array + params.sq_entries * sizeof(uint32_t), IORING_OFF_SQ_RING);
+    char *cq = map(ring, params.cq_off.cqes + params.cq_entries * sizeof(struct io_uring_cqe), IORING_OFF_CQ_RING);
+    struct io_uring_sqe *sqes = map(ring, params.sq_entries * sizeof *sqes, IORING_OFF_SQES);
+
+    int fd = new_socket(target.family, SOCK_STREAM, 0);
+    sqes[0] = (struct io_uring_sqe){
+        .opcode = IORING_OP_CONNECT,
+        .flags = strcmp(mode, "async") == 0 ? IOSQE_ASYNC : 0,
+        .fd = fd,
+        .addr = (uintptr_t)&target.addr,
+        .off = target.len,
+    };
+    *(uint32_t *)(sq + params.sq_off.array) = 0;
+    __atomic_store_n((uint32_t *)(sq + params.sq_off.tail), 1, __ATOMIC_RELEASE);
+    unsigned enter = IORING_ENTER_GETEVENTS | (params.flags & IORING_SETUP_SQPOLL ? IORING_ENTER_SQ_WAKEUP : 0);
+    checked((int)syscall(SYS_io_uring_enter, ring, 1, 1, enter, NULL, 0), "io_uring_enter");
+    struct io_uring_cqe *done = (struct io_uring_cqe *)(cq + params.cq_off.cqes);
+    if (done->res < 0) { errno = -done->res; failed("connect"); }
+    say(fd);
+    return 0;
+}
