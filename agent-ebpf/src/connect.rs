@@ -18,6 +18,7 @@ use aya_log_ebpf::{debug, warn};
 use weir_ebpf::{Address, Denial, Flow, ListenerPorts, PendingKey, UNREGISTERED};
 
 use crate::{
+    announce::announce,
     counters::{Outcome, count, count_denial},
     listener::{is_ours_v4, is_ours_v6},
     maps::{DESTINATIONS, FLOW, LISTENERS, ORIGIN, PENDING, SETTINGS, store, stored, unstore},
@@ -154,6 +155,9 @@ fn intercept(ctx: &SockAddrContext, destination: &Address) -> Option<Verdict> {
         Err(reason) => {
             count(endpoint, Outcome::Denied);
             count_denial(reason);
+            if matches!(reason, Denial::NoListener | Denial::DeadListener) {
+                announce(netns);
+            }
             warn!(
                 ctx,
                 "denied: reason {}, endpoint {}, cgroup {}, tgid {}", reason as u32, endpoint, task_cgroup, tgid

@@ -188,6 +188,38 @@ pub struct Settings {
     pub allow_raw: u32,
 }
 
+/// The namespace of an [`Announcement`] that could not tell it. No namespace has this cookie.
+pub const ANY_NETNS: u64 = 0;
+
+/// A task in scope is in a network namespace that may not be served yet.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Announcement {
+    /// The namespace's cookie, or [`ANY_NETNS`].
+    pub netns: u64,
+    /// The task's cgroup.
+    pub cgroup: u64,
+    /// Nanoseconds since boot, suspend included.
+    pub boot_ns: u64,
+    /// Thread group id, in the initial pid namespace.
+    pub tgid: u32,
+    /// Thread id, in the initial pid namespace.
+    pub tid: u32,
+}
+
+impl Announcement {
+    /// From the bytes that the programs wrote; none if they are not as many.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; size_of::<Self>()] = bytes.try_into().ok()?;
+        let (wide, narrow) = bytes.split_at(24);
+        let mut wide = wide.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word));
+        let mut narrow = narrow.as_chunks().0.iter().map(|word| u32::from_ne_bytes(*word));
+        let (netns, cgroup, boot_ns) = (wide.next()?, wide.next()?, wide.next()?);
+        Some(Self { netns, cgroup, boot_ns, tgid: narrow.next()?, tid: narrow.next()? })
+    }
+}
+
 /// What became of the attempts to reach one endpoint: `seen = redirected + denied + guarded + failed_open`.
 ///
 /// An attempt is a `connect()` of TCP, a datagram that `sendmsg` was asked to send to the endpoint, or a packet that the guard
@@ -249,5 +281,6 @@ const _: () = {
     assert!(size_of::<Agent>() == 16);
     assert!(size_of::<ListenerPorts>() == 8);
     assert!(size_of::<Settings>() == 8);
+    assert!(size_of::<Announcement>() == 32);
     assert!(size_of::<EndpointCounters>() == 40);
 };

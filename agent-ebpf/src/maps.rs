@@ -7,7 +7,7 @@ use aya_ebpf::{
     btf_maps::SkStorage,
     helpers::generated::{bpf_sk_storage_delete, bpf_sk_storage_get},
     macros::{btf_map, map},
-    maps::{Array, HashMap, PerCpuArray},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use weir_ebpf::{
     Address, Agent, Denial, EndpointCounters, Flow, ListenerPorts, MAX_ENDPOINTS, MAX_PENDING, Origin, PendingKey,
@@ -52,6 +52,18 @@ pub(crate) static ENDPOINTS: PerCpuArray<EndpointCounters> = PerCpuArray::with_m
 /// Indexed by `Denial`.
 #[map]
 pub(crate) static DENIALS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Denial::ALL.len() as u32, 0);
+
+/// Namespaces that the agent should serve. Each agent reads its own: not pinned.
+#[map]
+pub(crate) static ANNOUNCEMENTS: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
+
+/// When a namespace was last announced, by its cookie. One that is evicted is merely announced again.
+#[map]
+pub(crate) static ANNOUNCED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
+
+/// Announcements that found no room.
+#[map]
+pub(crate) static ANNOUNCEMENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// The flow that a redirected socket carries. Dies with the socket, so that nothing has to clean up after a `connect()`
 /// that failed before any callback.

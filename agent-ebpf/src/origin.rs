@@ -2,15 +2,20 @@
 //! sockets are refused.
 
 use aya_ebpf::{
+    EbpfContext,
     bindings::bpf_sock,
-    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_cgroup_id},
+    helpers::{
+        bpf_get_current_pid_tgid,
+        generated::{bpf_get_current_cgroup_id, bpf_get_netns_cookie},
+    },
     macros::cgroup_sock,
     programs::SockContext,
 };
 use weir_ebpf::Origin;
 
 use crate::{
-    maps::{ORIGIN, place, store},
+    announce::announce,
+    maps::{LISTENERS, ORIGIN, place, store},
     raw::refuses_raw,
     scope::task_in_scope,
 };
@@ -23,11 +28,22 @@ pub(crate) fn weir_origin(ctx: SockContext) -> i32 {
     if refuses_raw(&ctx) {
         return 0;
     }
-    if unsafe { (*ctx.sock).type_ } == SOCK_STREAM {
+    let is_stream = unsafe { (*ctx.sock).type_ } == SOCK_STREAM;
+    let netns = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
+    // Of any kind: what looks a name up does so before it connects.
+    let is_served = unsafe { LISTENERS.get(&netns) }.is_some();
+    if is_served && !is_stream {
+        return 1;
+    }
+    let in_scope = task_in_scope();
+    if in_scope && !is_served {
+        announce(netns);
+    }
+    if is_stream {
         let origin = Origin {
             cgroup: unsafe { bpf_get_current_cgroup_id() },
             tgid: (bpf_get_current_pid_tgid() >> 32) as u32,
-            in_scope: u32::from(task_in_scope()),
+            in_scope: u32::from(in_scope),
         };
         // Without memory the socket's birthplace stays unknown; the connecting task's cgroup still decides.
         let _ = unsafe { store(&ORIGIN, ctx.sock, origin) };

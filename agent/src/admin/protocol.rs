@@ -32,7 +32,9 @@ pub struct Status {
     pub flows: FlowsStatus,
     /// In the order of the configuration.
     pub endpoints: Vec<EndpointStatus>,
-    /// One per network namespace.
+    /// Network namespaces with a process in scope.
+    pub namespaces: NamespacesStatus,
+    /// At most two in each network namespace: IPv4 and IPv6.
     pub listeners: Vec<ListenerStatus>,
     /// The intermediate that signs leaves; absent when there is none.
     pub ca: Option<CaStatus>,
@@ -79,6 +81,33 @@ pub struct EndpointStatus {
     pub calls: u64,
     /// Calls refused, of these.
     pub refused: u64,
+}
+
+/// Network namespaces with a process in scope. Counts are since the agent's start, unless they say otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespacesStatus {
+    /// Served now.
+    pub serving: u64,
+    /// Most at once (`limits.namespaces`).
+    pub limit: u64,
+    /// Opened.
+    pub opened: u64,
+    /// Closed again, when the last process in scope had gone.
+    pub closed: u64,
+    /// Turned away because of the limit, each as often as it was noticed.
+    pub refused: u64,
+    /// Announced by the kernel, and nobody left in there by then.
+    pub vanished: u64,
+    /// Times that listeners could not be opened.
+    pub failed: u64,
+    /// Announcements that the kernel had no room for. A census finds what they would have told.
+    pub lost: u64,
+    /// From the kernel's announcement to a namespace that is served, in microseconds: the last one.
+    pub last_ready_us: u64,
+    /// The slowest one.
+    pub slowest_ready_us: u64,
+    /// Connections denied because their namespace was not served, or not yet, since the kernel's side was attached.
+    pub denied: u64,
 }
 
 /// A listener in a network namespace.

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Context, Ended, Failure, client,
-    protocol::{EndpointStatus, Status},
+    protocol::{EndpointStatus, NamespacesStatus, Status},
 };
 
 /// Arguments of `weir status`.
@@ -27,7 +27,7 @@ pub fn execute(_args: &Args, context: &Context) -> Result<Ended, Failure> {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { version, pid, uptime_ms, log, flows, endpoints, listeners, ca } = self;
+        let Self { version, pid, uptime_ms, log, flows, endpoints, namespaces, listeners, ca } = self;
         // Whole seconds: nobody reads an uptime closer.
         let uptime = SignedDuration::from_secs(Duration::from_millis(*uptime_ms).as_secs().cast_signed());
         writeln!(f, "weir {version}, pid {pid}, up {uptime:#}")?;
@@ -44,12 +44,22 @@ impl fmt::Display for Status {
             Some(ca) => writeln!(f, "ca         {}, until {} ({})", ca.subject, ca.not_after, left(ca.not_after))?,
             None => writeln!(f, "ca         none")?,
         }
+        namespaces_lines(namespaces, f)?;
         write!(f, "listeners  {}", listeners.len())?;
         for listener in listeners {
             write!(f, "\n           {} in network namespace {}", listener.address, listener.netns)?;
         }
         endpoints.iter().try_for_each(|endpoint| endpoint_line(endpoint, f))
     }
+}
+
+fn namespaces_lines(namespaces: &NamespacesStatus, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let NamespacesStatus { serving, limit, opened, closed, refused, vanished, failed, lost, .. } = namespaces;
+    write!(f, "namespaces {serving} served of at most {limit}, {opened} opened, {closed} closed, ")?;
+    writeln!(f, "{refused} turned away, {vanished} vanished, {failed} failed, {lost} announcements lost")?;
+    let NamespacesStatus { last_ready_us, slowest_ready_us, denied, .. } = namespaces;
+    write!(f, "           ready after {last_ready_us} µs (the slowest after {slowest_ready_us} µs), ")?;
+    writeln!(f, "{denied} connections denied where none was ready")
 }
 
 fn endpoint_line(endpoint: &EndpointStatus, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,6 +104,16 @@ mod tests {
                 calls: 9,
                 refused: 2,
             }],
+            namespaces: NamespacesStatus {
+                serving: 3,
+                limit: 9,
+                opened: 5,
+                closed: 2,
+                last_ready_us: 250,
+                slowest_ready_us: 900,
+                denied: 1,
+                ..NamespacesStatus::default()
+            },
             listeners: vec![ListenerStatus { netns: 1, address: ([127, 0, 0, 1], 4000).into() }],
             ca: Some(CaStatus { subject: "CN=weir".into(), not_after: soon }),
         };
@@ -102,6 +122,8 @@ mod tests {
             "weir 1.2.3, pid 7, up 1h 1m 1s",
             "log        08643dae epoch 2, last record 41, healthy",
             "flows      1 open of at most 10, 3 turned away",
+            "namespaces 3 served of at most 9, 5 opened, 2 closed, 0 turned away, 0 vanished, 0 failed, 0 announcements lost",
+            "           ready after 250 µs (the slowest after 900 µs), 1 connections denied where none was ready",
             "           127.0.0.1:4000 in network namespace 1",
             "endpoint   billing: 1 addresses, 5 connections redirected, 1 denied, 3 packets stopped, 9 calls, 2 of them refused",
         ] {

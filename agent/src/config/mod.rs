@@ -249,6 +249,10 @@ pub struct Limits {
     /// Most flows open at once; beyond it new ones are closed and counted.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub flows: usize,
+    /// Most network namespaces served at once; beyond it connections from new ones are denied and counted. Each takes
+    /// three file descriptors.
+    #[schemars(range(min = 1, max = 16_384))]
+    pub namespaces: usize,
     /// Most calls waiting for a response at once; beyond it new ones are refused.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub open_calls: usize,
@@ -324,6 +328,7 @@ impl Default for Limits {
             body_timeout_ms: 60_000,
             pool_idle_ms: 30_000,
             flows: 10_000,
+            namespaces: 1024,
             open_calls: 10_000,
             drain_ms: 30_000,
         }

@@ -16,7 +16,7 @@ use thiserror::Error;
 use weir_ebpf::Settings;
 
 use super::{
-    CgroupId, CgroupTree, Datapath, KernelLog,
+    Announcements, CgroupId, CgroupTree, Datapath, KernelLog,
     log::{LEVEL, LogError, Verbosity},
     maps::{self, Maps, MapsError},
     pins::{PinError, Pins},
@@ -64,6 +64,8 @@ pub struct Attached {
     pub datapath: Datapath,
     /// What the programs say.
     pub log: KernelLog,
+    /// Which namespaces they saw that are not served.
+    pub announcements: Announcements,
     /// Whether an earlier agent's links were taken over.
     pub takeover: bool,
 }
@@ -137,13 +139,14 @@ impl Datapath {
             .map(|(name, hook)| Ok((name, hook, load_program(&mut ebpf, name)?)))
             .collect::<Result<Vec<_>, AttachError>>()?;
         let log = KernelLog::new(&mut ebpf)?;
+        let announcements = Announcements::take(&mut ebpf)?;
         let maps = Arc::new(Maps::take(&mut ebpf)?);
         let datapath = Self { maps };
         datapath.set(|_| Settings { take_all: options.take_all.into(), allow_raw: options.allow_raw.into() })?;
 
         let takeover = attach_programs(&pins, options.cgroups, &programs)?;
         pins.remove_others(&PROGRAMS.map(|(name, _)| name))?;
-        Ok(Attached { datapath, log, takeover })
+        Ok(Attached { datapath, log, announcements, takeover })
     }
 
     /// Whether every TCP destination is taken, or registered ones only.

@@ -64,7 +64,7 @@ impl Datapath {
 }
 
 /// The clock of [`FlowFacts::connected_at`].
-fn since_boot() -> Duration {
+pub(crate) fn since_boot() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or_default(), u32::try_from(now.tv_nsec).unwrap_or_default())
 }

@@ -14,7 +14,7 @@ use weir_ebpf::ListenerPorts;
 use super::{
     Datapath, Netns, NetnsCookie, NetnsError,
     maps::{Maps, MapsError},
-    netns::tcp_socket,
+    netns::{current_cookie, tcp_socket},
 };
 
 /// Connections that may wait for `accept()`; the kernel caps it at `net.core.somaxconn`.
@@ -34,6 +34,9 @@ pub enum ListenError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// Not the namespace that was meant.
+    #[error("the process is in another network namespace by now")]
+    Another,
     /// A map could not be used.
     #[error(transparent)]
     Maps(#[from] MapsError),
@@ -47,7 +50,7 @@ pub struct Listeners {
     pub published: Published,
     /// On `127.0.0.1`, for IPv4 and v4-mapped destinations. Non-blocking.
     pub v4: TcpListener,
-    /// On `::1`, where the namespace has IPv6. Non-blocking. Without it, IPv6 destinations are denied.
+    /// On `::1`, where the kernel has IPv6. Non-blocking. Without it, IPv6 destinations are denied.
     pub v6: Option<TcpListener>,
 }
 
@@ -65,6 +68,14 @@ pub struct Published {
     maps: Arc<Maps>,
     netns: NetnsCookie,
     ports: ListenerPorts,
+}
+
+impl Published {
+    /// The namespace's cookie.
+    #[must_use]
+    pub fn netns(&self) -> NetnsCookie {
+        self.netns
+    }
 }
 
 impl Drop for Published {
@@ -87,8 +98,26 @@ impl Datapath {
     ///
     /// [`ListenError`].
     pub fn open_listeners(&self, netns: &Netns) -> Result<Listeners, ListenError> {
-        let cookie = netns.cookie()?;
-        let (v4, v6) = netns.run(open_pair)??;
+        self.open_announced_listeners(netns, None)
+    }
+
+    /// The same in a namespace that was announced: a process has led to it, which may have moved or been replaced since.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError::Another`] when this is not the namespace `announced`; nothing was opened.
+    pub fn open_announced_listeners(
+        &self,
+        netns: &Netns,
+        announced: Option<NetnsCookie>,
+    ) -> Result<Listeners, ListenError> {
+        let (cookie, v4, v6) = netns.run(|| {
+            let cookie = current_cookie().map_err(NetnsError::Socket)?;
+            if announced.is_some_and(|announced| announced != cookie) {
+                return Err(ListenError::Another);
+            }
+            open_pair().map(|(v4, v6)| (cookie, v4, v6))
+        })??;
         self.mark(&v4)?;
         if let Some(v6) = &v6 {
             self.mark(v6)?;
@@ -116,18 +145,21 @@ fn open_pair() -> Result<(TcpListener, Option<TcpListener>), ListenError> {
     let v4 = open(v4).map_err(|source| ListenError::Listen { addr: v4, source })?;
     match open(v6) {
         Ok(v6) => Ok((v4, Some(v6))),
-        // A namespace without IPv6 cannot reach IPv6 destinations either.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)) => Ok((v4, None)),
+        // A kernel without IPv6 cannot reach IPv6 destinations either.
+        Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => Ok((v4, None)),
         Err(source) => Err(ListenError::Listen { addr: v6, source }),
     }
 }
 
-/// Neither `SO_REUSEADDR` nor `SO_REUSEPORT`: nobody else may share the port.
+/// The address need not be there yet: a namespace is often found before its loopback device is up. Neither `SO_REUSEADDR` nor `SO_REUSEPORT`: nobody else may share the port.
 fn open(addr: SocketAddr) -> io::Result<TcpListener> {
     let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = tcp_socket(family)?;
     if addr.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
+        sockopt::set_ipv6_freebind(&socket, true)?;
+    } else {
+        sockopt::set_ip_freebind(&socket, true)?;
     }
     bind(&socket, &addr)?;
     listen(&socket, BACKLOG)?;

@@ -101,7 +101,10 @@ impl Maps {
     }
 }
 
-fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<Shared<M>, MapsError> {
+pub(super) fn take<M: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<Shared<M>, MapsError> {
     let failed = |source| MapsError { name, source };
     let map = ebpf.take_map(name).ok_or_else(|| failed(MapError::InvalidName { name: name.to_owned() }))?;
     Ok(Shared { name, map: Mutex::new(M::try_from(map).map_err(failed)?) })

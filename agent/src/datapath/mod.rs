@@ -3,12 +3,16 @@
 //!
 //! In the order of an agent's life: [`CgroupTree::open`], [`Datapath::attach`], [`Datapath::register_agent`],
 //! [`Datapath::open_listeners`] in each [`Netns`], [`Datapath::set_scope`], [`Datapath::set_destinations`], then
-//! [`Datapath::close_old_connections`] in each namespace, and [`Datapath::take_flow`] for each accepted connection. When the agent ends, the programs stay, and deny; [`detach`]
+//! [`Datapath::close_old_connections`] in each namespace, and [`Datapath::take_flow`] for each accepted connection. Which
+//! namespaces those are, [`CgroupTree::census`] finds out and [`Announcements`] tell. When the agent ends, the programs
+//! stay, and deny; [`detach`]
 //! removes them.
 
 mod address;
 mod agents;
+mod announcements;
 mod attach;
+mod census;
 mod cgroup;
 mod counters;
 mod features;
@@ -27,16 +31,19 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
+pub(crate) use self::flows::since_boot;
 pub use self::{
     agents::{RegisterError, Registration},
+    announcements::{Announced, Announcement, Announcements},
     attach::{AttachError, AttachOptions, Attached, LinkState, links},
+    census::{Census, Scope},
     cgroup::{CgroupError, CgroupPath, CgroupTree},
     counters::{DenialCounts, EndpointCounts},
     features::{Feature, kernel_features},
     listeners::{ListenError, Listeners, Published},
     log::{KernelLog, LogError, Verbosity},
     maps::MapsError,
-    netns::{Netns, NetnsError},
+    netns::{Netns, NetnsError, NetnsId},
     old::{OldConnection, OldConnectionsError},
     pins::{Detached, PinError, detach},
 };

@@ -2,7 +2,11 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::OwnedSemaphorePermit,
+};
+use tokio_util::sync::CancellationToken;
 
 use super::{Shared, flow};
 use crate::datapath::{ClientAddr, FlowFacts, Netns, NetnsCookie};
@@ -16,13 +20,18 @@ pub(crate) struct Place {
     pub(crate) cookie: NetnsCookie,
     /// The listener's port.
     pub(crate) port: u16,
+    /// Closes it.
+    pub(crate) end: CancellationToken,
+    /// The namespace's place among `limits.namespaces`.
+    pub(crate) _permit: Arc<OwnedSemaphorePermit>,
 }
 
-/// Accepts until the drain begins.
+/// Accepts until the place ends or the drain begins.
 pub(crate) async fn run(shared: Arc<Shared>, place: Place, listener: TcpListener) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            () = place.end.cancelled() => return,
             () = shared.drain.started() => return,
         };
         match accepted {

@@ -12,6 +12,7 @@
 //! | `pending`, `calls`, `versions` | calls that wait for their response, and what their sessions settled on |
 //! | `record` | from what was seen to what the log keeps, masked |
 //! | `upstream`, `pool` | the way to the server |
+//! | `namespaces` | serve every network namespace with a process in scope |
 //! | `names` | which addresses are registered |
 //! | `framing`, `headers` | what makes a request readable in one way only |
 //! | `splice`, `stream`, `body`, `decode`, `drain` | the means |
@@ -29,6 +30,7 @@ mod framing;
 mod headers;
 mod http;
 mod names;
+mod namespaces;
 mod pending;
 mod pool;
 mod receive;
@@ -40,8 +42,7 @@ mod versions;
 
 use std::{
     collections::HashMap,
-    io,
-    net::{IpAddr, TcpListener},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -54,7 +55,6 @@ use hyper::body::Frame;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-pub use self::names::NamesError;
 use self::{
     body::Feed,
     calls::{Calls, OpenCall, Scope},
@@ -63,6 +63,10 @@ use self::{
     pool::Pool,
     versions::Versions,
 };
+pub use self::{
+    names::NamesError,
+    namespaces::{Namespaces, NamespacesError, NamespacesStatus},
+};
 use crate::{
     audit::{
         event::{Outcome, Payload},
@@ -70,7 +74,7 @@ use crate::{
         payload::Payloads,
     },
     config::{Config, Registered},
-    datapath::{Datapath, Netns, NetnsCookie},
+    datapath::Datapath,
     identity::Workloads,
     mask::{MaskKey, Masks},
     mcp,
@@ -212,17 +216,6 @@ impl Proxy {
                 holds = resolved.holds;
             }
         });
-    }
-
-    /// Accepts on a namespace's listener.
-    ///
-    /// # Errors
-    /// When the runtime does not take the listener.
-    pub fn listen(&self, netns: &Netns, cookie: NetnsCookie, listener: TcpListener) -> io::Result<()> {
-        let listener = accept::adopt(listener)?;
-        let place = accept::Place { netns: netns.clone(), cookie, port: listener.local_addr()?.port() };
-        self.shared.tasks.spawn(accept::run(Arc::clone(&self.shared), place, listener));
-        Ok(())
     }
 
     /// Sweeps what has been idle, adrift or unconsumed too long, until the drain.

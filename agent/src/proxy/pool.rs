@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::upstream::{Affinity, Conn};
+use crate::datapath::NetnsCookie;
 
 /// Most idle connections kept per affinity.
 const PER_AFFINITY: usize = 32;
@@ -62,6 +63,11 @@ impl Pool {
             connections.retain(|(since, conn)| since.elapsed() < keep && !conn.is_closed());
             !connections.is_empty()
         });
+    }
+
+    /// Closes what is idle in a namespace, which it would keep alive.
+    pub(crate) fn forget(&self, netns: NetnsCookie) {
+        self.lock().retain(|affinity, _| affinity.netns != netns.0);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Affinity, Vec<(Instant, Conn)>>> {

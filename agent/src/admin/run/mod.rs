@@ -32,10 +32,10 @@ use crate::{
         payload::{DigestKey, Payloads},
     },
     config::{self, Config, OnFailure, RawSockets, TcpScope},
-    datapath::{AttachOptions, Attached, CgroupPath, CgroupTree, Datapath, Netns, Verbosity},
+    datapath::{AttachOptions, Attached, CgroupPath, CgroupTree, Datapath, Netns, Scope, Verbosity},
     identity::Workloads,
     mask::{MaskKey, Masks},
-    proxy::{Parts, Proxy},
+    proxy::{Namespaces, Parts, Proxy},
     tls::{Minter, Upstream, Upstreams},
     trust::Authority,
 };
@@ -107,7 +107,7 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
     // What can fail without the kernel's help fails before anything is attached: it would stay, and deny.
     let socket = bind_admin(&config).await?;
     let cgroups = Arc::new(CgroupTree::open(&config.intercept.base).map_err(failed)?);
-    let Attached { datapath, log: kernel_log, takeover } = Datapath::attach(&AttachOptions {
+    let Attached { datapath, log: kernel_log, takeover, announcements } = Datapath::attach(&AttachOptions {
         cgroups: &cgroups,
         bpffs: config.intercept.bpffs.clone(),
         take_all: false,
@@ -142,25 +142,19 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
     })
     .map_err(failed)?;
 
-    let netns = Netns::current().map_err(failed)?;
-    let listeners = datapath.open_listeners(&netns).map_err(failed)?;
-    let addresses = [listeners.v4.local_addr().ok(), listeners.v6.as_ref().and_then(|v6| v6.local_addr().ok())];
-    let cookie = listeners.netns();
-    proxy.listen(&netns, cookie, listeners.v4).map_err(failed)?;
-    if let Some(v6) = listeners.v6 {
-        proxy.listen(&netns, cookie, v6).map_err(failed)?;
-    }
+    let scope = scope(&config, &cgroups)?;
+    let namespaces = Namespaces::open(&proxy, cgroups, scope.clone()).await.map_err(failed)?;
     proxy.start_names().await;
     proxy.start_housekeeping();
-    set_scope(&config, &cgroups, &datapath)?;
-    close_old_connections(&datapath, &netns, &cgroups);
+    datapath.set_scope(&scope.include, &scope.exclude).map_err(failed)?;
+    namespaces.follow(announcements.wait().map_err(failed)?);
 
     let running = Arc::new(Running::new(
         Arc::clone(&config),
         proxy.clone(),
         datapath,
         log.clone(),
-        addresses.into_iter().flatten().map(|address| (cookie, address)).collect(),
+        namespaces.clone(),
         Arc::clone(&minter),
     ));
     let stop = CancellationToken::new();
@@ -173,7 +167,7 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
     notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!(reason, "draining");
     // From here on new connections are denied in the kernel instead of waiting for an accept that never comes.
-    drop(listeners.published);
+    namespaces.withdraw();
     proxy.drain(Duration::from_millis(config.limits.drain_ms)).await;
     stop.cancel();
     let _ = admin.await;
@@ -218,7 +212,7 @@ fn workloads(config: &Config, cgroups: &Arc<CgroupTree>) -> Workloads {
     })
 }
 
-fn set_scope(config: &Config, cgroups: &CgroupTree, datapath: &Datapath) -> Result<(), Failure> {
+fn scope(config: &Config, cgroups: &CgroupTree) -> Result<Scope, Failure> {
     let ids = |paths: &[String]| {
         let id = |path: &String| {
             cgroups.id_of(path).map_err(|error| {
@@ -229,8 +223,7 @@ fn set_scope(config: &Config, cgroups: &CgroupTree, datapath: &Datapath) -> Resu
         };
         paths.iter().map(id).collect::<Result<Vec<_>, Failure>>()
     };
-    let (include, exclude) = (ids(&config.intercept.cgroups)?, ids(&config.intercept.exclude)?);
-    datapath.set_scope(&include, &exclude).map_err(failed)
+    Ok(Scope { include: ids(&config.intercept.cgroups)?, exclude: ids(&config.intercept.exclude)? })
 }
 
 /// Connections from before the agent are made again through it. Those that cannot be ended can send nothing: the guard is up.

@@ -1,19 +1,22 @@
 //! What the running agent does for the admin socket.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 
 use crate::{
     admin::{
         detach::record_and_detach,
-        protocol::{CaStatus, Detached, EndpointStatus, FlowsStatus, ListenerStatus, LogStatus, Status},
+        protocol::{self, CaStatus, Detached, EndpointStatus, FlowsStatus, ListenerStatus, LogStatus, Status},
         server::{Operations, Peer},
     },
     audit::log::Log,
     config::Config,
-    datapath::{Datapath, EndpointCounts, EndpointIndex, NetnsCookie},
-    proxy::Proxy,
+    datapath::{Datapath, EndpointCounts, EndpointIndex},
+    proxy::{Namespaces, NamespacesStatus, Proxy},
     tls::Minter,
 };
 
@@ -23,7 +26,7 @@ pub(super) struct Running {
     proxy: Proxy,
     datapath: Datapath,
     log: Log,
-    listeners: Vec<(NetnsCookie, SocketAddr)>,
+    namespaces: Namespaces,
     minter: Arc<Minter>,
     started: Instant,
 }
@@ -34,10 +37,10 @@ impl Running {
         proxy: Proxy,
         datapath: Datapath,
         log: Log,
-        listeners: Vec<(NetnsCookie, SocketAddr)>,
+        namespaces: Namespaces,
         minter: Arc<Minter>,
     ) -> Self {
-        Self { config, proxy, datapath, log, listeners, minter, started: Instant::now() }
+        Self { config, proxy, datapath, log, namespaces, minter, started: Instant::now() }
     }
 
     fn endpoints(&self) -> Vec<EndpointStatus> {
@@ -54,6 +57,35 @@ impl Running {
         self.config.endpoints.iter().enumerate().map(of).collect()
     }
 
+    fn namespaces(&self, status: &NamespacesStatus) -> protocol::NamespacesStatus {
+        let &NamespacesStatus {
+            listeners: _,
+            serving,
+            opened,
+            closed,
+            refused,
+            vanished,
+            failed,
+            lost,
+            last_ready,
+            slowest_ready,
+        } = status;
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        protocol::NamespacesStatus {
+            serving,
+            limit: self.config.limits.namespaces as u64,
+            opened,
+            closed,
+            refused,
+            vanished,
+            failed,
+            lost,
+            last_ready_us: micros(last_ready),
+            slowest_ready_us: micros(slowest_ready),
+            denied: self.datapath.denials().map(|denials| denials.no_listener).unwrap_or_default(),
+        }
+    }
+
     fn ca(&self) -> Option<CaStatus> {
         let intermediate = self.minter.intermediate();
         let facts = intermediate.facts();
@@ -65,6 +97,8 @@ impl Operations for Running {
     async fn status(&self) -> Status {
         let log = self.log.status();
         let proxy = self.proxy.status();
+        let mut namespaces = self.namespaces.status();
+        let listeners = std::mem::take(&mut namespaces.listeners);
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -81,10 +115,10 @@ impl Operations for Running {
                 over_limit: proxy.flows_over_limit,
             },
             endpoints: self.endpoints(),
-            listeners: self
-                .listeners
-                .iter()
-                .map(|&(netns, address)| ListenerStatus { netns: netns.0, address })
+            namespaces: self.namespaces(&namespaces),
+            listeners: listeners
+                .into_iter()
+                .map(|(netns, address)| ListenerStatus { netns: netns.0, address })
                 .collect(),
             ca: self.ca(),
         }

@@ -1,0 +1,101 @@
+//! What is: the network namespaces with listeners that the programs redirect to.
+
+use std::{collections::HashMap, net::SocketAddr, time::Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::desired::Desired;
+use crate::datapath::{NetnsCookie, NetnsId, Published};
+
+/// The served namespaces.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    served: HashMap<NetnsId, Served>,
+    takes_no_more: bool,
+}
+
+/// One of them. Nothing here keeps it alive; its listeners do, until `end`.
+#[derive(Debug)]
+pub(super) struct Served {
+    /// Has the programs redirect there, while it lives.
+    pub(super) published: Published,
+    /// Its listeners.
+    pub(super) addresses: Vec<SocketAddr>,
+    /// A process in scope that is in there; none for the agent's own namespace, which needs no reason.
+    pub(super) witness: Option<u32>,
+    /// When it was found.
+    pub(super) since: Instant,
+    /// Closes the listeners.
+    pub(super) end: CancellationToken,
+}
+
+/// One of them, as far as what to do is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Which.
+    pub(super) id: NetnsId,
+    /// See [`Served`].
+    pub(super) witness: Option<u32>,
+    /// See [`Served`].
+    pub(super) since: Instant,
+}
+
+impl Found {
+    /// Nothing, and nothing more.
+    pub(super) fn closed() -> Self {
+        Self { served: HashMap::new(), takes_no_more: true }
+    }
+
+    /// Adds one, unless it is too late for that.
+    pub(super) fn insert(&mut self, id: NetnsId, served: Served) {
+        if !self.takes_no_more {
+            self.served.insert(id, served);
+        }
+    }
+
+    /// Takes one away.
+    pub(super) fn remove(&mut self, id: NetnsId) -> Option<Served> {
+        self.served.remove(&id)
+    }
+
+    /// Whether a namespace is served.
+    pub(super) fn contains(&self, id: NetnsId) -> bool {
+        self.served.contains_key(&id)
+    }
+
+    /// Whether the namespace with this cookie is served.
+    pub(super) fn contains_cookie(&self, cookie: NetnsCookie) -> bool {
+        self.served.values().any(|served| served.published.netns() == cookie)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.served.len()
+    }
+
+    /// All of them.
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        let entry = |(&id, &Served { witness, since, .. }): (&NetnsId, &Served)| Entry { id, witness, since };
+        self.served.iter().map(entry).collect()
+    }
+
+    /// Every listener, in the order of the cookies, which is that of the namespaces' making.
+    pub(super) fn listeners(&self) -> Vec<(NetnsCookie, SocketAddr)> {
+        let of = |served: &Served| {
+            let cookie = served.published.netns();
+            served.addresses.iter().map(move |address| (cookie, *address)).collect::<Vec<_>>()
+        };
+        let mut listeners: Vec<_> = self.served.values().flat_map(of).collect();
+        listeners.sort_by_key(|(cookie, address)| (cookie.0, *address));
+        listeners
+    }
+
+    /// Those that a census saw have the process that it saw vouch for them.
+    pub(super) fn renew_witnesses(&mut self, desired: &Desired) {
+        for (id, served) in &mut self.served {
+            if let (Some(witness), Some(seen)) = (&mut served.witness, desired.census.get(id)) {
+                *witness = *seen;
+            }
+        }
+    }
+}
