@@ -20,8 +20,9 @@ use nix::{
 };
 use tempfile::TempDir;
 
-pub use self::netns::Neighbour;
-use self::{cgroups::Cgroups, netns::ip};
+use self::cgroups::Cgroups;
+pub(crate) use self::netns::new_namespace;
+pub use self::netns::{Neighbour, ip};
 
 static TURN: Mutex<()> = Mutex::new(());
 

@@ -84,7 +84,7 @@ fn set_up(device: &str, [v4, v6]: [IpAddr; 2]) {
 }
 
 /// A namespace lives as long as a descriptor of it; the thread that made it may end.
-fn new_namespace() -> OwnedFd {
+pub(crate) fn new_namespace() -> OwnedFd {
     let make = || {
         unshare(CloneFlags::CLONE_NEWNET).expect("make a network namespace");
         std::fs::File::open("/proc/thread-self/ns/net").expect("open a network namespace").into()
@@ -92,8 +92,12 @@ fn new_namespace() -> OwnedFd {
     thread::spawn(make).join().expect("make a network namespace")
 }
 
-/// Runs `ip` here.
-pub(super) fn ip(arguments: &str) {
+/// Runs `ip` here; arguments are separated by single blanks.
+///
+/// # Panics
+///
+/// When it fails.
+pub fn ip(arguments: &str) {
     let output = Command::new("ip").args(arguments.split(' ')).output().expect("run ip (package iproute2)");
     assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }

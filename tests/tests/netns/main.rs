@@ -1,0 +1,6 @@
+//! Every network namespace with a process in scope is served, and none longer than that. Needs root.
+
+mod containers;
+mod many;
+mod release;
+mod world;

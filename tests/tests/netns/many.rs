@@ -1,0 +1,51 @@
+//! An agent that starts on a host with many namespaces.
+
+use std::{fs, time::Instant};
+
+use weir_tests::{
+    fixture::{APP, Agent, ConfigToml, ServerKind, Stage, eventually},
+    world::Running,
+};
+
+use crate::world::{idle, namespaces, number};
+
+const MANY: usize = 200;
+
+/// Resident memory, in KiB.
+fn memory(agent: &Agent<'_>) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("look at the agent");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+    resident.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+#[test]
+fn an_agent_serves_two_hundred_namespaces_from_the_start() {
+    let mut stage = Stage::new("many");
+    let server = stage.serve(ServerKind::Node, "mcp.test");
+    let config = ConfigToml::of(&[&server]);
+    let mut agent = Agent::start(&stage, &config);
+    let (alone, began) = (memory(&agent), Instant::now());
+    agent.terminate();
+    agent.restart();
+    let quick = began.elapsed();
+    agent.terminate();
+
+    let processes: Vec<Running> = (0..MANY).map(|n| idle(&stage, &format!("{APP}/{n}"))).collect();
+    let own = fs::read_link("/proc/thread-self/ns/net").expect("this namespace");
+    let there = |process: &Running| fs::read_link(format!("/proc/{}/ns/net", process.0.id())).ok();
+    eventually("all are in namespaces of their own", || {
+        processes.iter().all(|process| there(process).is_some_and(|netns| netns != own)).then_some(())
+    });
+    let began = Instant::now();
+    agent.restart();
+    let ready = began.elapsed();
+    assert_eq!(number(&agent, "serving"), MANY as u64 + 1, "{}", namespaces(&agent));
+    let listeners = agent.status()["listeners"].as_array().expect("a list").len();
+    assert_eq!(listeners, 2 * (MANY + 1));
+    println!(
+        "ready after {ready:?} with {MANY} namespaces; stop and start without took {quick:?}; {} KiB resident, {alone} without",
+        memory(&agent)
+    );
+    drop(processes);
+    eventually("all are let go of", || (number(&agent, "serving") == 1).then_some(()));
+}
