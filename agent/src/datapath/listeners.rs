@@ -76,6 +76,15 @@ impl Published {
     pub fn netns(&self) -> NetnsCookie {
         self.netns
     }
+
+    /// Has the programs redirect here again, in case another agent, which may be gone by now, took the namespace over.
+    ///
+    /// # Errors
+    ///
+    /// [`MapsError`].
+    pub fn renew(&self) -> Result<(), MapsError> {
+        self.maps.listeners.insert(&self.netns.0, &self.ports)
+    }
 }
 
 impl Drop for Published {

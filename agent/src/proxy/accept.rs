@@ -36,6 +36,13 @@ pub(crate) async fn run(shared: Arc<Shared>, place: Place, listener: TcpListener
         };
         match accepted {
             Ok((stream, peer)) => admit(&shared, &place, stream, peer),
+            // Somebody in the namespace with the capability to do so has shut the listener down. It is opened again when
+            // it is missed.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                tracing::error!(%error, netns = place.cookie.0, "a listener was shut down");
+                place.end.cancel();
+                return;
+            }
             Err(error) => {
                 // Out of descriptors or memory: waiting is all that helps, and refusing is what closed means.
                 tracing::error!(%error, "accepting a connection failed");

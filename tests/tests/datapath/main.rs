@@ -4,6 +4,7 @@
 //! nobody: what is redirected never gets there.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod census;
 mod denial;
 mod guard;
 mod handover;

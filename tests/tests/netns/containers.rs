@@ -40,8 +40,8 @@ fn overlapping_networks_are_kept_apart() {
     thread::scope(|scope| {
         for (container, server) in containers.iter().zip(&servers) {
             scope.spawn(move || {
-                let python = run(container.python(&server.url(), container.id()));
-                assert!(python.status.success(), "{}: {python:#?}", server.name());
+                let client = run(container.node(&server.url(), container.id()));
+                assert!(client.status.success(), "{}: {client:#?}", server.name());
             });
         }
     });

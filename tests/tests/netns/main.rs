@@ -1,6 +1,7 @@
 //! Every network namespace with a process in scope is served, and none longer than that. Needs root.
 
 mod containers;
+mod finding;
 mod many;
 mod release;
 mod world;

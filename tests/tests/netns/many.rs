@@ -10,6 +10,7 @@ use weir_tests::{
 use crate::world::{idle, namespaces, number};
 
 const MANY: usize = 200;
+const CGROUPS: usize = 10_000;
 
 /// Resident memory, in KiB.
 fn memory(agent: &Agent<'_>) -> u64 {
@@ -24,12 +25,16 @@ fn an_agent_serves_two_hundred_namespaces_from_the_start() {
     let server = stage.serve(ServerKind::Node, "mcp.test");
     let config = ConfigToml::of(&[&server]);
     let mut agent = Agent::start(&stage, &config);
-    let (alone, began) = (memory(&agent), Instant::now());
+    let alone = memory(&agent);
     agent.terminate();
+    let began = Instant::now();
     agent.restart();
     let quick = began.elapsed();
     agent.terminate();
 
+    for n in MANY..CGROUPS {
+        let _ = stage.world().make_cgroup(&format!("{APP}/{}/{n}", n / 100));
+    }
     let processes: Vec<Running> = (0..MANY).map(|n| idle(&stage, &format!("{APP}/{n}"))).collect();
     let own = fs::read_link("/proc/thread-self/ns/net").expect("this namespace");
     let there = |process: &Running| fs::read_link(format!("/proc/{}/ns/net", process.0.id())).ok();
@@ -43,7 +48,7 @@ fn an_agent_serves_two_hundred_namespaces_from_the_start() {
     let listeners = agent.status()["listeners"].as_array().expect("a list").len();
     assert_eq!(listeners, 2 * (MANY + 1));
     println!(
-        "ready after {ready:?} with {MANY} namespaces; stop and start without took {quick:?}; {} KiB resident, {alone} without",
+        "ready after {ready:?} with {MANY} namespaces and {CGROUPS} cgroups, {quick:?} without; {} KiB resident, {alone} without",
         memory(&agent)
     );
     drop(processes);

@@ -63,9 +63,10 @@ impl Found {
         self.served.contains_key(&id)
     }
 
-    /// Whether the namespace with this cookie is served.
-    pub(super) fn contains_cookie(&self, cookie: NetnsCookie) -> bool {
-        self.served.values().any(|served| served.published.netns() == cookie)
+    /// The namespace with this cookie, if it is served.
+    pub(super) fn with_cookie(&self, cookie: NetnsCookie) -> Option<(NetnsId, &Served)> {
+        let found = self.served.iter().find(|(_, served)| served.published.netns() == cookie);
+        found.map(|(id, served)| (*id, served))
     }
 
     /// How many there are.

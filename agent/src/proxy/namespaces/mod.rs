@@ -264,11 +264,18 @@ impl Inner {
 
     /// Whether there is nothing to do.
     fn knows(&self, announcement: &Announcement) -> bool {
-        match announcement.netns {
-            Some(cookie) => self.found().contains_cookie(cookie),
+        let Some(cookie) = announcement.netns else {
             // A process that has gone by now needs nothing; what it started is announced for itself.
-            None => NetnsId::of_process(announcement.tid).map_or(true, |id| self.found().contains(id)),
-        }
+            return NetnsId::of_process(announcement.tid).map_or(true, |id| self.found().contains(id));
+        };
+        let broken = match self.found().with_cookie(cookie) {
+            None => return false,
+            // Announced all the same: what the programs hold is missing, or another agent's.
+            Some((id, served)) if served.end.is_cancelled() || served.published.renew().is_err() => id,
+            Some(_) => return true,
+        };
+        self.close(broken);
+        false
     }
 
     fn ready(&self, announcement: &Announcement, netns: NetnsCookie) {
