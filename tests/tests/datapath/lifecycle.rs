@@ -38,6 +38,17 @@ fn the_next_agent_takes_over_without_a_gap() {
 }
 
 #[test]
+fn listeners_that_another_agent_took_over_can_be_taken_back() {
+    let scene = Scene::new("renew");
+    scene.register(&[addr(NOBODY_V4)]);
+    let other = scene.datapath.open_listeners(&Netns::current().unwrap()).unwrap();
+    drop(other);
+    scene.assert_denied(NOBODY_V4);
+    scene.listeners.published.renew().unwrap();
+    scene.redirected(NOBODY_V4);
+}
+
+#[test]
 fn links_on_the_wrong_cgroup_are_replaced() {
     let world = World::new("astray");
     let below = format!("{}/below", world.cgroup_base());
