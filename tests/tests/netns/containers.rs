@@ -7,7 +7,7 @@ use std::{
 
 use weir_tests::fixture::{Agent, ConfigToml, Container, Seen, Server, ServerKind, Stage};
 
-use crate::world::{DOCKER, curl, namespaces, number, until};
+use crate::world::{DOCKER, curl, namespaces, number, times, until};
 
 /// The same in every container.
 const HERE: &str = "10.88.0.2";
@@ -83,10 +83,9 @@ fn a_container_that_calls_at_once_and_exits_is_recorded_or_denied() {
             Some(7) => {}
             _ => panic!("{output:#?}"),
         }
-        drop(container);
-        server.unplugged();
+        server.unplug();
     }
-    println!("{} of {RUNS} brief containers were answered: {}", answered.len(), namespaces(&agent));
+    println!("{} of {RUNS} brief containers were answered; {}; {}", answered.len(), times(&agent), namespaces(&agent));
     assert_eq!(clients_of(&server), answered);
     let calls = agent.records().calls("initialize");
     assert_eq!(calls.len(), answered.len());

@@ -7,7 +7,7 @@ use weir_tests::{
     world::Running,
 };
 
-use crate::world::{idle, namespaces, number};
+use crate::world::{idle, namespaces, number, times, until};
 
 const MANY: usize = 200;
 const CGROUPS: usize = 10_000;
@@ -53,4 +53,18 @@ fn an_agent_serves_two_hundred_namespaces_from_the_start() {
     );
     drop(processes);
     eventually("all are let go of", || (number(&agent, "serving") == 1).then_some(()));
+}
+
+#[test]
+fn a_burst_of_namespaces_is_served() {
+    const BURST: u64 = 100;
+    let mut stage = Stage::new("burst");
+    let server = stage.serve(ServerKind::Node, "mcp.test");
+    let agent = Agent::start(&stage, &ConfigToml::of(&[&server]));
+    let processes: Vec<Running> = (0..BURST).map(|n| idle(&stage, &format!("{APP}/{n}"))).collect();
+    until(&agent, "serving", BURST + 1);
+    println!("at once, {}", times(&agent));
+    assert_eq!(number(&agent, "lost"), 0, "{}", namespaces(&agent));
+    drop(processes);
+    until(&agent, "serving", 1);
 }

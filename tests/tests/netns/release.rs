@@ -7,7 +7,7 @@ use weir_tests::{
     world::ip,
 };
 
-use crate::world::{curl, idle, namespaces, number, until};
+use crate::world::{curl, idle, namespaces, number, times, until};
 
 /// The network devices here.
 fn devices() -> String {
@@ -38,11 +38,7 @@ fn fifty_namespaces_come_and_go_without_a_trace() {
     eventually("every descriptor is closed", || (descriptors(&agent) <= before).then_some(()));
     let status = namespaces(&agent);
     assert_eq!((&status["opened"], &status["closed"]), (&51.into(), &50.into()), "{status}");
-    let log = agent.log();
-    let took = |line: &str| line.split_once("ready_us=")?.1.trim().parse::<u64>().ok();
-    let mut took: Vec<u64> = log.lines().filter_map(took).collect();
-    took.sort_unstable();
-    println!("from announcement to ready, in microseconds: median {}, all {took:?}; {status}", took[took.len() / 2]);
+    println!("{}; {status}", times(&agent));
 }
 
 #[test]

@@ -21,6 +21,20 @@ pub(crate) fn namespaces(agent: &Agent<'_>) -> Value {
     agent.status()["namespaces"].clone()
 }
 
+/// How long it took from the announcement of each namespace until it was served, for people.
+pub(crate) fn times(agent: &Agent<'_>) -> String {
+    let log = agent.log();
+    let took = |line: &str| line.split_once("ready_us=")?.1.trim().parse::<u64>().ok();
+    let mut took: Vec<u64> = log.lines().filter_map(took).collect();
+    took.sort_unstable();
+    let at = |hundredth: usize| took.get(took.len() * hundredth / 100).copied().unwrap_or_default();
+    let (least, median, most, last) = (at(0), at(50), at(90), took.last().copied().unwrap_or_default());
+    format!(
+        "{} namespaces ready after {least} µs at best, half within {median}, 90 % within {most}, all within {last}",
+        took.len()
+    )
+}
+
 /// Returns once one of the numbers is as said.
 pub(crate) fn until(agent: &Agent<'_>, name: &str, expected: u64) {
     eventually(&format!("{name} is {expected}"), || (number(agent, name) == expected).then_some(()));

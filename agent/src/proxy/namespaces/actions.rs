@@ -172,7 +172,11 @@ mod tests {
     }
 
     fn desired(began: Instant, inodes: &[u64]) -> Desired {
-        Desired { began, census: inodes.iter().map(|inode| (NetnsId::new(4, *inode), 100)).collect() }
+        Desired {
+            began,
+            took: Duration::ZERO,
+            census: inodes.iter().map(|inode| (NetnsId::new(4, *inode), 100)).collect(),
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What should be: every network namespace with a process in scope.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::datapath::{Census, CgroupError, CgroupTree, NetnsId, Scope};
 
@@ -9,6 +9,8 @@ use crate::datapath::{Census, CgroupError, CgroupTree, NetnsId, Scope};
 pub(super) struct Desired {
     /// What was found later than this may be missing.
     pub(super) began: Instant,
+    /// How long the census took.
+    pub(super) took: Duration,
     /// The namespaces.
     pub(super) census: Census,
 }
@@ -20,7 +22,8 @@ impl Desired {
     /// When the scope cannot be looked up.
     pub(super) fn look(cgroups: &CgroupTree, scope: &Scope) -> Result<Self, CgroupError> {
         let began = Instant::now();
-        Ok(Self { began, census: cgroups.census(scope)? })
+        let census = cgroups.census(scope)?;
+        Ok(Self { began, took: began.elapsed(), census })
     }
 }
 

@@ -46,6 +46,9 @@ use crate::datapath::{
 const CHECK: Duration = Duration::from_secs(2);
 /// How old a census may be.
 const CENSUS: Duration = Duration::from_secs(30);
+/// Of this many times its own length, a census takes one: hosts have tens of thousands of cgroups, and processes that end
+/// all the time.
+const CENSUS_SHARE: u32 = 20;
 
 /// Why the namespaces that are there at the start cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -196,7 +199,7 @@ impl Inner {
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The scope has only just come into force.
         let mut census = Some(self.start_census());
-        let mut taken = Instant::now();
+        let (mut taken, mut pause) = (Instant::now(), Duration::ZERO);
         loop {
             tokio::select! {
                 () = self.withdrawn.cancelled() => return,
@@ -210,7 +213,10 @@ impl Inner {
                 desired = finished(&mut census), if census.is_some() => {
                     (census, taken) = (None, Instant::now());
                     match desired {
-                        Ok(desired) => self.reconcile(desired).await,
+                        Ok(desired) => {
+                            pause = desired.took * CENSUS_SHARE;
+                            self.reconcile(desired).await;
+                        }
                         Err(error) => tracing::error!(%error, "processes in scope cannot be looked at"),
                     }
                 }
@@ -218,7 +224,8 @@ impl Inner {
                     if let Ok(lost) = announced.lost() {
                         self.counters.lost.store(lost, Ordering::Relaxed);
                     }
-                    if taken.elapsed() >= CENSUS || self.lacks_a_witness() {
+                    let is_due = taken.elapsed() >= CENSUS || self.lacks_a_witness();
+                    if is_due && taken.elapsed() >= pause {
                         census = Some(self.start_census());
                     }
                 }
