@@ -12,7 +12,7 @@ use thiserror::Error;
 use weir_ebpf::ListenerPorts;
 
 use super::{
-    Datapath, Netns, NetnsCookie, NetnsError,
+    Datapath, Netns, NetnsCookie, NetnsError, Visitor,
     maps::{Maps, MapsError},
     netns::{current_cookie, tcp_socket},
 };
@@ -107,7 +107,8 @@ impl Datapath {
     ///
     /// [`ListenError`].
     pub fn open_listeners(&self, netns: &Netns) -> Result<Listeners, ListenError> {
-        self.open_announced_listeners(netns, None)
+        let (v4, v6) = netns.run(open_pair)??;
+        self.publish(netns.cookie()?, v4, v6)
     }
 
     /// The same in a namespace that was announced: a process has led to it, which may have moved or been replaced since.
@@ -117,16 +118,21 @@ impl Datapath {
     /// [`ListenError::Another`] when this is not the namespace `announced`; nothing was opened.
     pub fn open_announced_listeners(
         &self,
+        visitor: &Visitor,
         netns: &Netns,
         announced: Option<NetnsCookie>,
     ) -> Result<Listeners, ListenError> {
-        let (cookie, v4, v6) = netns.run(|| {
+        let (cookie, v4, v6) = visitor.visit(netns, || {
             let cookie = current_cookie().map_err(NetnsError::Socket)?;
             if announced.is_some_and(|announced| announced != cookie) {
                 return Err(ListenError::Another);
             }
             open_pair().map(|(v4, v6)| (cookie, v4, v6))
         })??;
+        self.publish(cookie, v4, v6)
+    }
+
+    fn publish(&self, cookie: NetnsCookie, v4: TcpListener, v6: Option<TcpListener>) -> Result<Listeners, ListenError> {
         self.mark(&v4)?;
         if let Some(v6) = &v6 {
             self.mark(v6)?;

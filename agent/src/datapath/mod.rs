@@ -43,7 +43,7 @@ pub use self::{
     listeners::{ListenError, Listeners, Published},
     log::{KernelLog, LogError, Verbosity},
     maps::MapsError,
-    netns::{Netns, NetnsError, NetnsId},
+    netns::{Netns, NetnsError, NetnsId, Visitor},
     old::{OldConnection, OldConnectionsError},
     pins::{Detached, PinError, detach},
 };

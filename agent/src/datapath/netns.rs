@@ -4,6 +4,7 @@ use std::{
     fs::File,
     hash::{Hash, Hasher},
     io,
+    marker::PhantomData,
     os::fd::{AsFd, OwnedFd},
     panic::resume_unwind,
     path::Path,
@@ -141,8 +142,7 @@ impl Netns {
             return Ok(f());
         }
         let enter_and_call = || {
-            move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))
-                .map_err(|errno| NetnsError::Enter(errno.into()))?;
+            self.enter()?;
             Ok(f())
         };
         thread::scope(|scope| {
@@ -150,6 +150,11 @@ impl Netns {
             let visit = visitor.spawn_scoped(scope, enter_and_call).map_err(NetnsError::Thread)?;
             visit.join().unwrap_or_else(|panic| resume_unwind(panic))
         })
+    }
+
+    fn enter(&self) -> Result<(), NetnsError> {
+        move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(|errno| NetnsError::Enter(errno.into()))
     }
 
     /// The namespace's cookie, as the programs see it.
@@ -170,6 +175,39 @@ impl Netns {
     pub fn tcp_socket(&self, peer: std::net::IpAddr) -> Result<OwnedFd, NetnsError> {
         let family = if peer.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         self.run(|| tcp_socket(family))?.map_err(NetnsError::Socket)
+    }
+}
+
+/// A thread that goes from namespace to namespace, and home after each. Quicker than [`Netns::run`], for a thread of which
+/// nothing else depends on where it is: if it cannot go home, it keeps the namespace alive until its next visit.
+#[derive(Debug)]
+pub struct Visitor {
+    home: Netns,
+    _bound_to_its_thread: PhantomData<*const ()>,
+}
+
+impl Visitor {
+    /// The calling thread, at home where it is now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Netns::current`].
+    pub fn new() -> Result<Self, NetnsError> {
+        Ok(Self { home: Netns::current()?, _bound_to_its_thread: PhantomData })
+    }
+
+    /// Calls `f` inside a namespace.
+    ///
+    /// # Errors
+    ///
+    /// [`NetnsError::Enter`]; `f` has not been called.
+    pub fn visit<T>(&self, netns: &Netns, f: impl FnOnce() -> T) -> Result<T, NetnsError> {
+        netns.enter()?;
+        let result = f();
+        if let Err(error) = self.home.enter() {
+            tracing::error!(%error, "a thread stays in another network namespace for now");
+        }
+        Ok(result)
     }
 }
 

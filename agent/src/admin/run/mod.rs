@@ -143,11 +143,11 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
     .map_err(failed)?;
 
     let scope = scope(&config, &cgroups)?;
-    let namespaces = Namespaces::open(&proxy, cgroups, scope.clone()).await.map_err(failed)?;
+    let namespaces = Namespaces::open(&proxy, cgroups, scope.clone(), announcements).await.map_err(failed)?;
     proxy.start_names().await;
     proxy.start_housekeeping();
     datapath.set_scope(&scope.include, &scope.exclude).map_err(failed)?;
-    namespaces.follow(announcements.wait().map_err(failed)?);
+    namespaces.recount();
 
     let running = Arc::new(Running::new(
         Arc::clone(&config),

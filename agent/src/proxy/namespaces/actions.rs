@@ -10,7 +10,7 @@ use super::{
     found::{Entry, Served},
 };
 use crate::{
-    datapath::{Announcement, ListenError, Listeners, Netns, NetnsCookie, NetnsId},
+    datapath::{Announcement, ListenError, Listeners, Netns, NetnsCookie, NetnsId, Visitor},
     proxy::accept,
 };
 
@@ -62,15 +62,19 @@ impl Inner {
     ///
     /// # Errors
     /// It was found, and listeners could not be opened.
-    pub(super) fn open_announced(&self, announcement: &Announcement) -> Result<Option<Opened>, ListenError> {
-        if let Some(opened) = self.open_of(announcement.tid, announcement.netns)? {
+    pub(super) fn open_announced(
+        &self,
+        visitor: &Visitor,
+        announcement: &Announcement,
+    ) -> Result<Option<Opened>, ListenError> {
+        if let Some(opened) = self.open_of(visitor, announcement.tid, announcement.netns)? {
             return Ok(Some(opened));
         }
         // Without a cookie nothing tells which of the others would be meant, and each of them is announced for itself.
         let Some(cookie) = announcement.netns else { return Ok(None) };
         let others = self.cgroups.processes_in(announcement.cgroup).unwrap_or_default();
         for pid in others.into_iter().take(OTHERS) {
-            if let Some(opened) = self.open_of(pid, Some(cookie))? {
+            if let Some(opened) = self.open_of(visitor, pid, Some(cookie))? {
                 return Ok(Some(opened));
             }
         }
@@ -78,24 +82,21 @@ impl Inner {
         Ok(None)
     }
 
-    /// Opens the namespaces of some processes. Blocks.
-    pub(super) fn open_all(&self, processes: impl Iterator<Item = (NetnsId, u32)>) -> Vec<Opened> {
-        let open = |(_, pid)| {
-            self.open_of(pid, None).unwrap_or_else(|error| {
-                self.failed(&error);
-                None
-            })
-        };
-        processes.filter_map(open).collect()
-    }
-
-    /// Opens the namespace that a process is in, unless that is served or not the one that is meant.
-    fn open_of(&self, pid: u32, meant: Option<NetnsCookie>) -> Result<Option<Opened>, ListenError> {
+    /// Opens the namespace that a process is in, unless that is served or not the one that is meant. Blocks.
+    ///
+    /// # Errors
+    /// Listeners could not be opened.
+    pub(super) fn open_of(
+        &self,
+        visitor: &Visitor,
+        pid: u32,
+        meant: Option<NetnsCookie>,
+    ) -> Result<Option<Opened>, ListenError> {
         let Ok(netns) = Netns::of_process(pid) else { return Ok(None) };
         if self.found().contains(netns.id()) {
             return Ok(None);
         }
-        match self.shared.datapath.open_announced_listeners(&netns, meant) {
+        match self.shared.datapath.open_announced_listeners(visitor, &netns, meant) {
             Ok(listeners) => Ok(Some(Opened { netns, listeners, witness: Some(pid) })),
             Err(ListenError::Another) => Ok(None),
             Err(error) => Err(error),
@@ -107,6 +108,7 @@ impl Inner {
     /// # Errors
     /// When there is no room for one more, or the runtime does not take the listeners; they are closed again.
     pub(super) fn serve(&self, opened: Opened) -> io::Result<()> {
+        let _accepting_runs_there = self.runtime.enter();
         let Opened { netns, listeners, witness } = opened;
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
             self.refuse(1);
@@ -139,6 +141,7 @@ impl Inner {
         drop(published);
         self.counters.closed();
         tracing::info!(netns = cookie.0, "a network namespace has no process in scope any more");
+        let _accepting_runs_there = self.runtime.enter();
         let shared = Arc::clone(&self.shared);
         self.shared.tasks.spawn(async move {
             tokio::select! {

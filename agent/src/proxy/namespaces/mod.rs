@@ -12,43 +12,28 @@
 mod actions;
 mod desired;
 mod found;
+mod manager;
 
 use std::{
     fmt::Display,
-    future::pending,
     io,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::{
-    sync::Semaphore,
-    task::{JoinHandle, spawn_blocking},
-    time::{MissedTickBehavior, interval},
+    runtime::Handle,
+    sync::{Notify, Semaphore},
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    actions::{Actions, Opened},
-    desired::Desired,
-    found::Found,
-};
+use self::found::Found;
 use super::{Proxy, Shared};
-use crate::datapath::{
-    Announced, Announcement, CgroupError, CgroupTree, ListenError, Netns, NetnsCookie, NetnsId, Scope, since_boot,
-};
-
-/// How often it is looked whether the processes that vouch for the namespaces are still there.
-const CHECK: Duration = Duration::from_secs(2);
-/// How old a census may be.
-const CENSUS: Duration = Duration::from_secs(30);
-/// Of this many times its own length, a census takes one: hosts have tens of thousands of cgroups, and processes that end
-/// all the time.
-const CENSUS_SHARE: u32 = 20;
+use crate::datapath::{Announcements, CgroupError, CgroupTree, ListenError, NetnsCookie, Scope};
 
 /// Why the namespaces that are there at the start cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +44,8 @@ pub enum NamespacesError {
     /// The cgroups in scope cannot be read.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// The runtime did not take a listener.
-    #[error("cannot wait for connections: {0}")]
+    /// A thread, or a wait, that the system refuses.
+    #[error("cannot watch network namespaces: {0}")]
     Runtime(#[from] io::Error),
 }
 
@@ -78,6 +63,9 @@ struct Inner {
     room: Arc<Semaphore>,
     found: Mutex<Found>,
     counters: Counters,
+    /// Where accepting runs.
+    runtime: Handle,
+    recount: Notify,
     withdrawn: CancellationToken,
 }
 
@@ -126,11 +114,17 @@ impl std::fmt::Debug for Inner {
 }
 
 impl Namespaces {
-    /// Serves the agent's own namespace, which is never closed, and those that hold a process in scope now.
+    /// Serves the agent's own namespace, which is never closed, and those that hold a process in scope now; then keeps up
+    /// with what comes and goes, until [`Self::withdraw`].
     ///
     /// # Errors
     /// When the agent's own cannot be served, or the scope not be read. Others that cannot are reported.
-    pub async fn open(proxy: &Proxy, cgroups: Arc<CgroupTree>, scope: Scope) -> Result<Self, NamespacesError> {
+    pub async fn open(
+        proxy: &Proxy,
+        cgroups: Arc<CgroupTree>,
+        scope: Scope,
+        announcements: Announcements,
+    ) -> Result<Self, NamespacesError> {
         let shared = Arc::clone(&proxy.shared);
         let room = Arc::new(Semaphore::new(shared.config.limits.namespaces));
         let inner = Inner {
@@ -140,24 +134,18 @@ impl Namespaces {
             room,
             found: Mutex::default(),
             counters: Counters::default(),
+            runtime: Handle::current(),
+            recount: Notify::new(),
             withdrawn: CancellationToken::new(),
         };
-        let namespaces = Self { inner: Arc::new(inner) };
-        let inner = &namespaces.inner;
-        let own = Netns::current().map_err(ListenError::from)?;
-        let listeners = inner.shared.datapath.open_listeners(&own)?;
-        inner.serve(Opened { netns: own, listeners, witness: None })?;
-        let census = finished(&mut Some(inner.start_census())).await?;
-        inner.reconcile(census).await;
-        Ok(namespaces)
+        let inner = Arc::new(inner);
+        manager::start(Arc::clone(&inner), announcements).await?;
+        Ok(Self { inner })
     }
 
-    /// Keeps up with what comes and goes, until [`Self::withdraw`]. To be called once the scope is in force: what came
-    /// between [`Self::open`] and now is caught up on.
-    pub fn follow(&self, announced: Announced) {
-        let inner = Arc::clone(&self.inner);
-        let tasks = inner.shared.tasks.clone();
-        tasks.spawn(async move { inner.follow(announced).await });
+    /// Looks at every process in scope soon: to be called once the scope is in force, for what came before it was.
+    pub fn recount(&self) {
+        self.inner.recount.notify_one();
     }
 
     /// Stops redirecting in every namespace: new connections are denied. Accepting goes on until the drain.
@@ -194,122 +182,6 @@ impl Inner {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn follow(self: Arc<Self>, mut announced: Announced) {
-        let mut check = interval(CHECK);
-        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The scope has only just come into force.
-        let mut census = Some(self.start_census());
-        let (mut taken, mut pause) = (Instant::now(), Duration::ZERO);
-        loop {
-            tokio::select! {
-                () = self.withdrawn.cancelled() => return,
-                announcement = announced.next() => match announcement {
-                    Ok(announcement) => self.announced(announcement).await,
-                    Err(error) => {
-                        tracing::error!(%error, "announcements of network namespaces cannot be read");
-                        tokio::time::sleep(CHECK).await;
-                    }
-                },
-                desired = finished(&mut census), if census.is_some() => {
-                    (census, taken) = (None, Instant::now());
-                    match desired {
-                        Ok(desired) => {
-                            pause = desired.took * CENSUS_SHARE;
-                            self.reconcile(desired).await;
-                        }
-                        Err(error) => tracing::error!(%error, "processes in scope cannot be looked at"),
-                    }
-                }
-                _ = check.tick(), if census.is_none() => {
-                    if let Ok(lost) = announced.lost() {
-                        self.counters.lost.store(lost, Ordering::Relaxed);
-                    }
-                    let is_due = taken.elapsed() >= CENSUS || self.lacks_a_witness();
-                    if is_due && taken.elapsed() >= pause {
-                        census = Some(self.start_census());
-                    }
-                }
-            }
-        }
-    }
-
-    fn start_census(self: &Arc<Self>) -> Census {
-        let inner = Arc::clone(self);
-        spawn_blocking(move || Desired::look(&inner.cgroups, &inner.scope))
-    }
-
-    /// Whether a process that vouched for a namespace has gone. Another may still be there.
-    fn lacks_a_witness(&self) -> bool {
-        // Copied: looking takes longer than the lock should be held.
-        let entries = self.found().entries();
-        entries.iter().any(|entry| entry.witness.is_some_and(|witness| !desired::vouches(witness, entry.id)))
-    }
-
-    /// A process in scope is in a namespace that may be new.
-    async fn announced(self: &Arc<Self>, announcement: Announcement) {
-        if self.knows(&announcement) {
-            return;
-        }
-        if self.room.available_permits() == 0 {
-            self.refuse(1);
-            return;
-        }
-        let inner = Arc::clone(self);
-        let opened = spawn_blocking(move || inner.open_announced(&announcement)).await;
-        match opened {
-            Ok(Ok(Some(opened))) => {
-                let cookie = opened.listeners.netns();
-                if self.serve(opened).is_ok() {
-                    self.ready(&announcement, cookie);
-                }
-            }
-            Ok(Ok(None)) => {}
-            Ok(Err(error)) => self.failed(&error),
-            Err(_) => self.failed(&"its task ended early"),
-        }
-    }
-
-    /// Whether there is nothing to do.
-    fn knows(&self, announcement: &Announcement) -> bool {
-        let Some(cookie) = announcement.netns else {
-            // A process that has gone by now needs nothing; what it started is announced for itself.
-            return NetnsId::of_process(announcement.tid).map_or(true, |id| self.found().contains(id));
-        };
-        let broken = match self.found().with_cookie(cookie) {
-            None => return false,
-            // Announced all the same: what the programs hold is missing, or another agent's.
-            Some((id, served)) if served.end.is_cancelled() || served.published.renew().is_err() => id,
-            Some(_) => return true,
-        };
-        self.close(broken);
-        false
-    }
-
-    fn ready(&self, announcement: &Announcement, netns: NetnsCookie) {
-        let took = since_boot().saturating_sub(announcement.at);
-        self.counters.ready(took);
-        let (tid, at_exec) = (announcement.tid, announcement.netns.is_none());
-        tracing::info!(netns = netns.0, tid, at_exec, ready_us = took.as_micros(), "a network namespace is served");
-    }
-
-    /// Brings what is found to what is desired.
-    async fn reconcile(self: &Arc<Self>, desired: Desired) {
-        let Actions { open, close } = self.actions(&desired);
-        for id in close {
-            self.close(id);
-        }
-        let room = self.room.available_permits();
-        self.refuse(open.len().saturating_sub(room));
-        if open.is_empty() {
-            return;
-        }
-        let inner = Arc::clone(self);
-        let opened = spawn_blocking(move || inner.open_all(open.into_iter().take(room))).await;
-        for opened in opened.unwrap_or_default() {
-            let _ = self.serve(opened);
-        }
-    }
-
     fn refuse(&self, namespaces: usize) {
         if namespaces == 0 {
             return;
@@ -328,16 +200,6 @@ impl Inner {
     }
 }
 
-type Census = JoinHandle<Result<Desired, CgroupError>>;
-
-/// Waits for a census; for ever when there is none.
-async fn finished(census: &mut Option<Census>) -> Result<Desired, NamespacesError> {
-    match census {
-        Some(task) => Ok(task.await.map_err(io::Error::other)??),
-        None => pending().await,
-    }
-}
-
 impl Counters {
     fn opened(&self) {
         self.opened.fetch_add(1, Ordering::Relaxed);
@@ -350,6 +212,10 @@ impl Counters {
     fn vanished(&self, netns: NetnsCookie) {
         self.vanished.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(netns = netns.0, "nobody is left in a network namespace that was announced");
+    }
+
+    fn lost(&self, in_all: u64) {
+        self.lost.store(in_all, Ordering::Relaxed);
     }
 
     fn ready(&self, took: Duration) {
