@@ -55,14 +55,6 @@ impl CgroupTree {
         pids.retain(|pid| *pid != 0);
         Ok(pids)
     }
-
-    fn dir_of(&self, id: CgroupId) -> Result<Option<std::path::PathBuf>, CgroupError> {
-        Ok(match self.path_of(id)? {
-            Some(CgroupPath::Inside(path)) => Some(self.dir(&path)?),
-            // Scope is given below the base.
-            Some(CgroupPath::Outside(_)) | None => None,
-        })
-    }
 }
 
 fn walk(dir: &Path, named: &HashSet<u64>, visit: &mut impl FnMut(u32)) {

@@ -162,7 +162,8 @@ impl CgroupTree {
         Ok(Some(lineage))
     }
 
-    fn dir_of(&self, id: CgroupId) -> Result<Option<PathBuf>, CgroupError> {
+    /// A cgroup's directory. None if the cgroup is gone.
+    pub(super) fn dir_of(&self, id: CgroupId) -> Result<Option<PathBuf>, CgroupError> {
         Ok(match self.path_of(id)? {
             None => None,
             Some(CgroupPath::Inside(path)) => Some(below(&self.base, &path)?),

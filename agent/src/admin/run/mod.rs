@@ -32,7 +32,7 @@ use crate::{
         payload::{DigestKey, Payloads},
     },
     config::{self, Config, OnFailure, RawSockets, TcpScope},
-    datapath::{AttachOptions, Attached, CgroupPath, CgroupTree, Datapath, Netns, Scope, Verbosity},
+    datapath::{AttachOptions, Attached, CgroupPath, CgroupTree, Datapath, Scope, Verbosity},
     identity::Workloads,
     mask::{MaskKey, Masks},
     proxy::{Namespaces, Parts, Proxy},
@@ -148,6 +148,7 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
     proxy.start_housekeeping();
     datapath.set_scope(&scope.include, &scope.exclude).map_err(failed)?;
     namespaces.recount();
+    namespaces.close_old_connections();
 
     let running = Arc::new(Running::new(
         Arc::clone(&config),
@@ -224,15 +225,6 @@ fn scope(config: &Config, cgroups: &CgroupTree) -> Result<Scope, Failure> {
         paths.iter().map(id).collect::<Result<Vec<_>, Failure>>()
     };
     Ok(Scope { include: ids(&config.intercept.cgroups)?, exclude: ids(&config.intercept.exclude)? })
-}
-
-/// Connections from before the agent are made again through it. Those that cannot be ended can send nothing: the guard is up.
-fn close_old_connections(datapath: &Datapath, netns: &Netns, cgroups: &CgroupTree) {
-    match datapath.close_old_connections(netns, cgroups) {
-        Ok(ended) if ended.is_empty() => {}
-        Ok(ended) => tracing::info!(connections = ended.len(), "connections from before the agent were ended"),
-        Err(error) => tracing::warn!(%error, "connections from before the agent were left; they stall"),
-    }
 }
 
 async fn bind_admin(config: &Config) -> Result<AdminSocket, Failure> {

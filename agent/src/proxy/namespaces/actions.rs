@@ -130,7 +130,7 @@ impl Inner {
         }
         self.counters.opened();
         let since = std::time::Instant::now();
-        self.found().insert(id, Served { published, addresses, witness, since, end });
+        self.found().insert(id, Served { netns, published, addresses, witness, since, end });
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::desired::Desired;
-use crate::datapath::{NetnsCookie, NetnsId, Published};
+use crate::datapath::{Netns, NetnsCookie, NetnsId, Published};
 
 /// The served namespaces.
 #[derive(Debug, Default)]
@@ -14,9 +14,11 @@ pub(super) struct Found {
     takes_no_more: bool,
 }
 
-/// One of them. Nothing here keeps it alive; its listeners do, until `end`.
+/// One of them. It stays alive for as long as this, and as its listeners, which `end` closes.
 #[derive(Debug)]
 pub(super) struct Served {
+    /// The namespace.
+    pub(super) netns: Netns,
     /// Has the programs redirect there, while it lives.
     pub(super) published: Published,
     /// Its listeners.
@@ -78,6 +80,11 @@ impl Found {
     pub(super) fn entries(&self) -> Vec<Entry> {
         let entry = |(&id, &Served { witness, since, .. }): (&NetnsId, &Served)| Entry { id, witness, since };
         self.served.iter().map(entry).collect()
+    }
+
+    /// The namespaces themselves.
+    pub(super) fn namespaces(&self) -> Vec<Netns> {
+        self.served.values().map(|served| served.netns.clone()).collect()
     }
 
     /// Every listener, in the order of the cookies, which is that of the namespaces' making.

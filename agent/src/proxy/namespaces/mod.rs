@@ -148,6 +148,25 @@ impl Namespaces {
         self.inner.recount.notify_one();
     }
 
+    /// Ends the connections to registered addresses that are older than the agent, so that they are made again through it. To
+    /// be called once scope and destinations are in force. What cannot be ended stalls: the guard lets nothing out.
+    pub fn close_old_connections(&self) {
+        let namespaces = self.inner.found().namespaces();
+        let inner = Arc::clone(&self.inner);
+        // Listing sockets takes the kernel a while.
+        self.inner.runtime.spawn_blocking(move || {
+            for netns in namespaces {
+                match inner.shared.datapath.close_old_connections(&netns, &inner.cgroups) {
+                    Ok(ended) if ended.is_empty() => {}
+                    Ok(ended) => {
+                        tracing::info!(connections = ended.len(), "connections from before the agent were ended")
+                    }
+                    Err(error) => tracing::warn!(%error, "connections from before the agent were left; they stall"),
+                }
+            }
+        });
+    }
+
     /// Stops redirecting in every namespace: new connections are denied. Accepting goes on until the drain.
     pub fn withdraw(&self) {
         self.inner.withdrawn.cancel();
