@@ -107,8 +107,9 @@ impl SockDiag {
         }
     }
 
-    /// Whether the kernel can end connections, tried on one that cannot be.
+    /// Whether the kernel can list connections and end them, tried on one that cannot be.
     pub(super) fn can_destroy(&self) -> io::Result<()> {
+        self.for_each_tcp(|_| {})?;
         let nobody = Entry { family: AddressFamily::INET.as_raw() as u8, id: [0; SOCKET_ID_LEN], cgroup: None };
         self.destroy(&nobody).map(drop)
     }
