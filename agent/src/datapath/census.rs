@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::{CgroupError, CgroupId, CgroupPath, CgroupTree, NetnsId};
+use super::{CgroupError, CgroupId, CgroupTree, NetnsId};
 
 /// The cgroups that are intercepted, as [`Datapath::set_scope`](super::Datapath::set_scope) takes them.
 #[derive(Debug, Clone, Default)]

@@ -1,5 +1,5 @@
 //! The kernel's own list of TCP sockets, and its way to end one: `NETLINK_SOCK_DIAG` (`sock_diag(7)`, and
-//! include/uapi/linux/inet_diag.h).
+//! `include/uapi/linux/inet_diag.h`).
 
 use std::{
     io,
@@ -107,8 +107,9 @@ impl SockDiag {
         }
     }
 
-    /// Whether the kernel can end connections, tried on one that cannot be.
+    /// Whether the kernel can list connections and end them, tried on one that cannot be.
     pub(super) fn can_destroy(&self) -> io::Result<()> {
+        self.for_each_tcp(|_| {})?;
         let nobody = Entry { family: AddressFamily::INET.as_raw() as u8, id: [0; SOCKET_ID_LEN], cgroup: None };
         self.destroy(&nobody).map(drop)
     }
