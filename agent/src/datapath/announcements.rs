@@ -5,7 +5,7 @@ use std::{fmt, io, time::Duration};
 use aya::{
     Ebpf,
     maps::{MapData, MapError, PerCpuArray, RingBuf},
-    programs::{Program, ProgramError, raw_trace_point::RawTracePointLink},
+    programs::{Program, ProgramError, RawTracePoint, raw_trace_point::RawTracePointLink},
 };
 use tokio::io::{Interest, unix::AsyncFd};
 use weir_ebpf::ANY_NETNS;
@@ -26,17 +26,20 @@ pub struct Announcement {
     pub cgroup: CgroupId,
     /// Its thread id, in the initial pid namespace.
     pub tid: u32,
+    /// Its thread group id, in the initial pid namespace.
+    pub tgid: u32,
     /// When that was: `CLOCK_BOOTTIME` since boot.
     pub at: Duration,
 }
 
 impl From<weir_ebpf::Announcement> for Announcement {
     fn from(announcement: weir_ebpf::Announcement) -> Self {
-        let weir_ebpf::Announcement { netns, cgroup, boot_ns, tgid: _, tid } = announcement;
+        let weir_ebpf::Announcement { netns, cgroup, boot_ns, tgid, tid } = announcement;
         Self {
             netns: (netns != ANY_NETNS).then_some(NetnsCookie(netns)),
             cgroup: CgroupId(cgroup),
             tid,
+            tgid,
             at: Duration::from_nanos(boot_ns),
         }
     }
@@ -130,10 +133,16 @@ fn register(ring: RingBuf<MapData>) -> io::Result<AsyncFd<RingBuf<MapData>>> {
 /// Unlike the others this program only saves time: without it, namespaces are announced at their first socket. Not
 /// pinned.
 fn attach_exec(ebpf: &mut Ebpf) -> Result<RawTracePointLink, ProgramError> {
+    let program = load_exec(ebpf)?;
+    let link = program.attach("sched_process_exec")?;
+    program.take_link(link)
+}
+
+/// The program that runs at exec, loaded.
+pub(super) fn load_exec(ebpf: &mut Ebpf) -> Result<&mut RawTracePoint, ProgramError> {
     let Some(Program::RawTracePoint(program)) = ebpf.program_mut(EXEC) else {
         return Err(ProgramError::UnexpectedProgramType);
     };
     program.load()?;
-    let link = program.attach("sched_process_exec")?;
-    program.take_link(link)
+    Ok(program)
 }

@@ -17,6 +17,7 @@ use weir_ebpf::Settings;
 
 use super::{
     Announcements, CgroupId, CgroupTree, Datapath, KernelLog,
+    announcements::load_exec,
     log::{LEVEL, LogError, Verbosity},
     maps::{self, Maps, MapsError},
     pins::{PinError, Pins},
@@ -192,13 +193,16 @@ pub fn links(bpffs: &Path, cgroups: &CgroupTree) -> Result<Vec<LinkState>, PinEr
     PROGRAMS.into_iter().map(|(name, _)| state(name)).collect()
 }
 
-/// Loads every program without attaching or pinning anything, and tells `report` how each fared.
-pub(super) fn try_programs(mut report: impl FnMut(&'static str, Result<(), AttachError>)) -> Result<(), AttachError> {
+/// Loads every program without attaching or pinning anything, and tells `report` how each fared. Gives how the one fared
+/// that can be done without.
+pub(super) fn try_programs(
+    mut report: impl FnMut(&'static str, Result<(), AttachError>),
+) -> Result<Result<(), ProgramError>, AttachError> {
     let mut ebpf = load_object(&mut EbpfLoader::new())?;
     for (name, _) in PROGRAMS {
         report(name, load_program(&mut ebpf, name).map(drop));
     }
-    Ok(())
+    Ok(load_exec(&mut ebpf).map(drop))
 }
 
 fn loader<'a>(options: &AttachOptions<'_>, pins: &Pins) -> EbpfLoader<'a> {

@@ -60,17 +60,25 @@ pub fn kernel_features(cgroup_base: &str, bpffs: &Path) -> Vec<Feature> {
         features.push(Feature::new("cgroup_handles", cgroup_handles(tree), "run with CAP_DAC_READ_SEARCH"));
     }
     let tried = attach::try_programs(|name, loaded| {
-        let found = loaded.map(|()| "accepted by the verifier".to_owned()).map_err(text);
+        let found = loaded.map(|()| ACCEPTED.to_owned()).map_err(text);
         features.push(Feature::new(name, found, PROGRAM_FIX));
     });
-    if let Err(error) = tried {
-        features.push(Feature::new("ebpf", Err(text(error)), PROGRAM_FIX));
-    }
+    features.push(match tried {
+        Ok(at_exec) => Feature::new("weir_exec", Ok(at_exec.map_or_else(without_exec, |()| ACCEPTED.to_owned())), ""),
+        Err(error) => Feature::new("ebpf", Err(text(error)), PROGRAM_FIX),
+    });
     features
 }
 
+const ACCEPTED: &str = "accepted by the verifier";
+
 const PROGRAM_FIX: &str = "use Linux 6.1 or later with CONFIG_CGROUP_BPF, and run as root or with CAP_BPF, CAP_NET_ADMIN \
                            and CAP_PERFMON";
+
+/// Nothing is let through for the lack of it.
+fn without_exec(error: impl Error) -> String {
+    format!("done without: new namespaces are found at their first socket, not at exec: {}", text(error))
+}
 
 fn btf() -> Result<String, String> {
     const BTF: &str = "/sys/kernel/btf/vmlinux";

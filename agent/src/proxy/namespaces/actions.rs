@@ -1,6 +1,6 @@
 //! From what is to what should be: which namespaces to open and to close, and how.
 
-use std::{io, net::TcpListener, sync::Arc, time::Duration};
+use std::{io, iter, net::TcpListener, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ use crate::{
 /// Connections that were redirected before a namespace was withdrawn have arrived by then.
 const ARRIVAL: Duration = Duration::from_millis(500);
 
-/// When the process that was announced has gone, as many others of its cgroup are asked for the namespace.
+/// When the task that was announced has gone, as many others of its cgroup are asked for the namespace.
 const OTHERS: usize = 64;
 
 /// What to do.
@@ -73,7 +73,7 @@ impl Inner {
         // Without a cookie nothing tells which of the others would be meant, and each of them is announced for itself.
         let Some(cookie) = announcement.netns else { return Ok(None) };
         let others = self.cgroups.processes_in(announcement.cgroup).unwrap_or_default();
-        for pid in others.into_iter().take(OTHERS) {
+        for pid in iter::once(announcement.tgid).chain(others).take(OTHERS) {
             if let Some(opened) = self.open_of(visitor, pid, Some(cookie))? {
                 return Ok(Some(opened));
             }
@@ -110,10 +110,7 @@ impl Inner {
     pub(super) fn serve(&self, opened: Opened) -> io::Result<()> {
         let _accepting_runs_there = self.runtime.enter();
         let Opened { netns, listeners, witness } = opened;
-        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
-            self.refuse(1);
-            return Err(io::ErrorKind::QuotaExceeded.into());
-        };
+        let permit = Arc::clone(&self.room).try_acquire_owned().map_err(io::Error::other)?;
         let (permit, end, id) = (Arc::new(permit), CancellationToken::new(), netns.id());
         let Listeners { published, v4, v6 } = listeners;
         let accept = |listener: TcpListener| {

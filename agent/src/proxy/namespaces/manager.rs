@@ -51,7 +51,10 @@ pub(super) async fn start(inner: Arc<Inner>, announcements: Announcements) -> Re
     let manage = move || {
         let runtime = match Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
-            Err(error) => return drop(report.send(Err(error.into()))),
+            Err(error) => {
+                let _ = report.send(Err(error.into()));
+                return;
+            }
         };
         runtime.block_on(async {
             match Manager::open(inner, announcements).await {
@@ -59,7 +62,9 @@ pub(super) async fn start(inner: Arc<Inner>, announcements: Announcements) -> Re
                     let _ = report.send(Ok(()));
                     manager.follow().await;
                 }
-                Err(error) => drop(report.send(Err(error))),
+                Err(error) => {
+                    let _ = report.send(Err(error));
+                }
             }
         });
     };
@@ -142,15 +147,11 @@ impl Manager {
             inner.refuse(1);
             return;
         }
-        match inner.open_announced(&self.visitor, announcement) {
-            Ok(Some(opened)) => {
-                let (netns, took) = (opened.listeners.netns(), since_boot().saturating_sub(announcement.at));
-                if inner.serve(opened).is_ok() {
-                    self.ready(announcement, netns, took);
-                }
-            }
-            Ok(None) => {}
-            Err(error) => inner.failed(&error),
+        if let Some(netns) = self.serve(inner.open_announced(&self.visitor, announcement)) {
+            let took = since_boot().saturating_sub(announcement.at);
+            inner.counters.ready(took);
+            let (tid, at_exec) = (announcement.tid, announcement.netns.is_none());
+            tracing::info!(netns = netns.0, tid, at_exec, ready_us = took.as_micros(), "a network namespace is served");
         }
     }
 
@@ -171,10 +172,20 @@ impl Manager {
         false
     }
 
-    fn ready(&self, announcement: &Announcement, netns: NetnsCookie, took: Duration) {
-        self.inner.counters.ready(took);
-        let (tid, at_exec) = (announcement.tid, announcement.netns.is_none());
-        tracing::info!(netns = netns.0, tid, at_exec, ready_us = took.as_micros(), "a network namespace is served");
+    /// Accepts in a namespace that was opened, and says which it is. Failures are reported.
+    fn serve(&self, opened: Result<Option<Opened>, ListenError>) -> Option<NetnsCookie> {
+        let serve = |opened: Opened| {
+            let netns = opened.listeners.netns();
+            self.inner.serve(opened).map(|()| netns)
+        };
+        let served = match opened {
+            Ok(opened) => opened.map(serve).transpose().map_err(NamespacesError::from),
+            Err(error) => Err(error.into()),
+        };
+        served.unwrap_or_else(|error| {
+            self.inner.failed(&error);
+            None
+        })
     }
 
     /// Brings what is found to what is desired.
@@ -187,11 +198,7 @@ impl Manager {
         let room = inner.room.available_permits();
         inner.refuse(open.len().saturating_sub(room));
         for (_, pid) in open.into_iter().take(room) {
-            match inner.open_of(&self.visitor, pid, None) {
-                // A failure to serve has been counted.
-                Ok(opened) => drop(opened.map(|opened| inner.serve(opened))),
-                Err(error) => inner.failed(&error),
-            }
+            self.serve(inner.open_of(&self.visitor, pid, None));
         }
     }
 }

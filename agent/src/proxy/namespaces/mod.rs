@@ -89,9 +89,9 @@ pub struct NamespacesStatus {
     pub listeners: Vec<(NetnsCookie, SocketAddr)>,
     /// Namespaces served now.
     pub serving: u64,
-    /// Namespaces that were opened, and closed again.
+    /// Namespaces that were opened.
     pub opened: u64,
-    /// See `opened`.
+    /// Namespaces that were closed again.
     pub closed: u64,
     /// Times a namespace was turned away because `limits.namespaces` were served.
     pub refused: u64,
