@@ -12,8 +12,7 @@ use aya_log_ebpf::warn;
 use crate::{
     counters::{Outcome, count},
     maps::{AGENT_CGROUPS, DESTINATIONS, HOSTS, ORIGIN, stored},
-    origin::SOCK_STREAM,
-    packet::{Packet, Segment},
+    packet::Packet,
     report::is_due,
     scope::socket_in_scope,
 };
@@ -30,8 +29,8 @@ pub(crate) fn weir_guard(ctx: SkBuffContext) -> i32 {
     if unsafe { AGENT_CGROUPS.get(&cgroup) }.is_some() {
         return PASS;
     }
-    let socket = Socket::of(&ctx);
-    if !socket.adopted && !socket_in_scope(&ctx) || socket.may_say(&ctx, &packet) {
+    // A reset brings a server nothing but the news that a connection is over.
+    if !is_adopted(&ctx) && !socket_in_scope(&ctx) || packet.is_bare_reset(&ctx) {
         return PASS;
     }
     count(endpoint, Outcome::Guarded);
@@ -54,38 +53,16 @@ fn endpoint_of(ctx: &SkBuffContext, packet: &Packet) -> Option<u32> {
     unsafe { HOSTS.get(packet.to) }.copied()
 }
 
-/// What matters of the socket that a packet comes from.
-struct Socket {
-    /// Whether a task in scope made or connected it.
-    adopted: bool,
-    is_stream: bool,
-}
-
-impl Socket {
-    #[inline(always)]
-    fn of(ctx: &SkBuffContext) -> Self {
-        let none = Self { adopted: false, is_stream: false };
-        let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
-        if sk.is_null() {
-            return none;
-        }
-        let sk = unsafe { bpf_sk_fullsock(sk) };
-        if sk.is_null() {
-            return none;
-        }
-        let adopted = unsafe { stored(&ORIGIN, sk) }.is_some_and(|origin| origin.in_scope != 0);
-        Self { adopted, is_stream: unsafe { (*sk).type_ } == SOCK_STREAM }
+/// Whether a task in scope made or connected the socket that a packet comes from, whatever cgroup it was made in.
+#[inline(always)]
+fn is_adopted(ctx: &SkBuffContext) -> bool {
+    let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+    if sk.is_null() {
+        return false;
     }
-
-    /// A reset brings a server nothing but the news that a connection is over. An empty acknowledgement passes where it is the
-    /// kernel's own, on behalf of a connection whose socket is gone (`TIME_WAIT`): these come from a socket of the kernel's that
-    /// no application holds, and that may sit in any cgroup.
-    #[inline(always)]
-    fn may_say(&self, ctx: &SkBuffContext, packet: &Packet) -> bool {
-        match packet.empty_segment(ctx) {
-            Some(Segment::Reset) => true,
-            Some(Segment::Acknowledgement) => !self.is_stream,
-            None => false,
-        }
+    let sk = unsafe { bpf_sk_fullsock(sk) };
+    if sk.is_null() {
+        return false;
     }
+    unsafe { stored(&ORIGIN, sk) }.is_some_and(|origin| origin.in_scope != 0)
 }

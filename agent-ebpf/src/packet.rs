@@ -7,7 +7,7 @@ const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;
 
 const ICMP: u8 = 1;
-pub(crate) const TCP: u8 = 6;
+const TCP: u8 = 6;
 const UDP: u8 = 17;
 const DCCP: u8 = 33;
 const ICMP_V6: u8 = 58;
@@ -126,29 +126,14 @@ impl Packet {
         matches!(self.protocol, ICMP | ICMP_V6)
     }
 
-    /// Whether this is a TCP segment that brings the receiver nothing: no data, and neither the beginning nor the end of any;
-    /// and whether it is a reset. None for anything else.
+    /// Whether this is a TCP reset without data.
     #[inline(always)]
-    pub(crate) fn empty_segment(&self, ctx: &SkBuffContext) -> Option<Segment> {
+    pub(crate) fn is_bare_reset(&self, ctx: &SkBuffContext) -> bool {
         if self.protocol != TCP || self.transport == 0 {
-            return None;
+            return false;
         }
-        let [offset, flags] = ctx.load::<[u8; 2]>(self.transport as usize + 12).ok()?;
+        let Ok([offset, flags]) = ctx.load::<[u8; 2]>(self.transport as usize + 12) else { return false };
         let end = self.transport + u32::from(offset >> 4) * 4;
-        if unsafe { (*ctx.skb.skb).len } != end {
-            return None;
-        }
-        match flags & FIN_SYN_RST {
-            0 => Some(Segment::Acknowledgement),
-            RST => Some(Segment::Reset),
-            _ => None,
-        }
+        flags & FIN_SYN_RST == RST && unsafe { (*ctx.skb.skb).len } == end
     }
-}
-
-/// A TCP segment without data.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Segment {
-    Acknowledgement,
-    Reset,
 }

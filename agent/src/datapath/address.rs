@@ -59,6 +59,20 @@ mod tests {
         assert_eq!(connected("[2001:db8::]:80"), "[2001:db8::]:80");
     }
 
+    #[test]
+    fn a_listener_takes_what_comes_to_its_address_or_to_any() {
+        let takes =
+            |bound: &str, to: &str| to_kernel(bound.parse().unwrap()).accepts_at(&to_kernel(to.parse().unwrap()));
+        for bound in ["127.0.0.1:80", "0.0.0.0:80", "[::]:80", "[::ffff:127.0.0.1]:80", "[::ffff:0.0.0.0]:80"] {
+            assert!(takes(bound, "127.0.0.1:80"), "{bound}");
+        }
+        assert!(takes("[::1]:80", "[::1]:80") && takes("[::]:80", "[::1]:80"));
+        for bound in ["127.0.0.2:80", "127.0.0.1:81", "0.0.0.0:81", "[::1]:80"] {
+            assert!(!takes(bound, "127.0.0.1:80"), "{bound}");
+        }
+        assert!(!takes("0.0.0.0:80", "[::1]:80"));
+    }
+
     proptest! {
         #[test]
         fn survives_the_way_there_and_back(ip: IpAddr, port: u16) {
