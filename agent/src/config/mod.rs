@@ -249,8 +249,8 @@ pub struct Limits {
     /// Most flows open at once; beyond it new ones are closed and counted.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub flows: usize,
-    /// Most network namespaces served at once; beyond it connections from new ones are denied and counted. Each takes
-    /// three file descriptors.
+    /// Most network namespaces served at once, and half as many for the processes of one cgroup; beyond it connections
+    /// from new ones are denied and counted. Each takes three file descriptors.
     #[schemars(range(min = 1, max = 16_384))]
     pub namespaces: usize,
     /// Most calls waiting for a response at once; beyond it new ones are refused.

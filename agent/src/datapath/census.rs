@@ -18,8 +18,17 @@ pub struct Scope {
     pub exclude: Vec<CgroupId>,
 }
 
-/// Namespaces, each with a process in scope that is in it, by its pid here.
-pub type Census = HashMap<NetnsId, u32>;
+/// Namespaces, each with a process in scope that is in it.
+pub type Census = HashMap<NetnsId, Member>;
+
+/// A process in scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Its pid here.
+    pub pid: u32,
+    /// Its cgroup.
+    pub cgroup: CgroupId,
+}
 
 impl CgroupTree {
     /// Looks at every process in scope. What starts or ends meanwhile may be missed. Takes a few microseconds for each
@@ -35,9 +44,9 @@ impl CgroupTree {
         let mut census = Census::new();
         for id in include.iter().filter(|id| !exclude.contains(id)) {
             if let Some(dir) = self.dir_of(*id)? {
-                walk(&dir, &named, &mut |pid| {
-                    if let Ok(netns) = NetnsId::of_process(pid) {
-                        census.entry(netns).or_insert(pid);
+                walk(&dir, *id, &named, &mut |member| {
+                    if let Ok(netns) = NetnsId::of_process(member.pid) {
+                        census.entry(netns).or_insert(member);
                     }
                 });
             }
@@ -57,15 +66,17 @@ impl CgroupTree {
     }
 }
 
-fn walk(dir: &Path, named: &HashSet<u64>, visit: &mut impl FnMut(u32)) {
+fn walk(dir: &Path, cgroup: CgroupId, named: &HashSet<u64>, visit: &mut impl FnMut(Member)) {
     // A cgroup that cannot be read has just been removed.
     let processes = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-    processes.lines().filter_map(|pid| pid.parse().ok()).filter(|pid| *pid != 0).for_each(&mut *visit);
+    // 0 is one that this pid namespace does not show.
+    let pids = processes.lines().filter_map(|pid| pid.parse().ok()).filter(|pid| *pid != 0);
+    pids.for_each(|pid| visit(Member { pid, cgroup }));
     let Ok(entries) = fs::read_dir(dir) else { return };
     for entry in entries.filter_map(io::Result::ok) {
         let is_below = entry.file_type().is_ok_and(|kind| kind.is_dir()) && !named.contains(&entry.ino());
         if is_below {
-            walk(&entry.path(), named, visit);
+            walk(&entry.path(), CgroupId(entry.ino()), named, visit);
         }
     }
 }

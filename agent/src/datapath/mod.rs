@@ -36,7 +36,7 @@ pub use self::{
     agents::{RegisterError, Registration},
     announcements::{Announced, Announcement, Announcements},
     attach::{AttachError, AttachOptions, Attached, LinkState, links},
-    census::{Census, Scope},
+    census::{Census, Member, Scope},
     cgroup::{CgroupError, CgroupPath, CgroupTree},
     counters::{DenialCounts, EndpointCounts},
     features::{Feature, kernel_features},

@@ -27,9 +27,10 @@ fn a_census_sees_the_scope_and_nothing_else() {
     // This test's process is in scope too, by its first thread, which is in another namespace than this one.
     let own = NetnsId::of_process(process::id()).unwrap();
     for expected in [own, inside, inside_again] {
-        let pid = census.get(&expected).expect("it holds a process in scope");
-        assert_eq!(NetnsId::of_process(*pid).unwrap(), expected, "the process vouches for it");
+        let member = census.get(&expected).expect("it holds a process in scope");
+        assert_eq!(NetnsId::of_process(member.pid).unwrap(), expected, "the process vouches for it");
     }
+    assert_eq!(census[&inside_again].cgroup, scene.cgroup("/app/out/in/er"));
     assert!(!census.contains_key(&excluded) && !census.contains_key(&outside));
     assert_eq!(census.len(), 3);
 

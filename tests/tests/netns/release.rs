@@ -45,23 +45,30 @@ fn fifty_namespaces_come_and_go_without_a_trace() {
 fn beyond_the_limit_connections_are_denied_and_counted() {
     let mut stage = Stage::new("limit");
     let server = stage.serve(ServerKind::Node, "mcp.test");
-    let config = ConfigToml::of(&[&server]).and("[limits]\nnamespaces = 2");
+    let config = ConfigToml::of(&[&server]).and("[limits]\nnamespaces = 4");
     let agent = Agent::start(&stage, &config);
-    let first = idle(&stage, APP);
-    until(&agent, "serving", 2);
+    let refused = |cgroup: &str| {
+        let (before, arguments) = (number(&agent, "refused"), curl(&server.url(), "one too many"));
+        let mut command = stage.command(cgroup, &["unshare".into()]);
+        let denied = command.arg("--net").args(&arguments).output().expect("run curl");
+        assert_eq!(denied.status.code(), Some(7), "{denied:#?}");
+        assert!(number(&agent, "refused") > before);
+    };
+    let (greedy, modest) = (format!("{APP}/greedy"), format!("{APP}/modest"));
+    // One is the agent's own. One cgroup gets half of all at most, so that something is left for another.
+    let first = [idle(&stage, &greedy), idle(&stage, &greedy)];
+    until(&agent, "serving", 3);
+    refused(&greedy);
+    let last = idle(&stage, &modest);
+    until(&agent, "serving", 4);
+    refused(&format!("{APP}/late"));
+    assert_eq!(number(&agent, "serving"), 4);
 
-    let arguments = curl(&server.url(), "one too many");
-    let mut command = stage.command(APP, &["unshare".into()]);
-    let denied = command.arg("--net").args(&arguments).output().expect("run curl");
-    assert_eq!(denied.status.code(), Some(7), "{denied:#?}");
-    assert!(number(&agent, "refused") > 0);
-    assert_eq!(number(&agent, "serving"), 2);
-
-    drop(first);
+    drop((first, last));
     until(&agent, "serving", 1);
     // There is room again, once what was let go of has been closed.
-    let _second = eventually("another is served", || {
-        let process = idle(&stage, APP);
+    let _another = eventually("another is served", || {
+        let process = idle(&stage, &greedy);
         thread::sleep(Duration::from_millis(100));
         (number(&agent, "serving") == 2).then_some(process)
     });

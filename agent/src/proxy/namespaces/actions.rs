@@ -10,7 +10,7 @@ use super::{
     found::{Entry, Served},
 };
 use crate::{
-    datapath::{Announcement, ListenError, Listeners, Netns, NetnsCookie, NetnsId, Visitor},
+    datapath::{Announcement, ListenError, Listeners, Member, Netns, NetnsCookie, NetnsId, Visitor},
     proxy::accept,
 };
 
@@ -24,7 +24,7 @@ const OTHERS: usize = 64;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Actions {
     /// Namespaces to serve, each with the process that leads there.
-    pub(super) open: Vec<(NetnsId, u32)>,
+    pub(super) open: Vec<(NetnsId, Member)>,
     /// Namespaces to leave.
     pub(super) close: Vec<NetnsId>,
 }
@@ -32,7 +32,7 @@ pub(super) struct Actions {
 impl Actions {
     /// A namespace is left when a census that began after it was found did not see it, and who vouched for it no longer
     /// does: a census looks at processes, and a thread can be in a namespace of its own.
-    pub(super) fn between(desired: &Desired, found: &[Entry], vouches: impl Fn(u32, NetnsId) -> bool) -> Self {
+    pub(super) fn between(desired: &Desired, found: &[Entry], vouches: impl Fn(Member, NetnsId) -> bool) -> Self {
         let is_left = |entry: &&Entry| {
             let Entry { id, witness, since } = **entry;
             let unseen = since < desired.began && !desired.census.contains_key(&id);
@@ -40,7 +40,7 @@ impl Actions {
         };
         let is_new = |id: &NetnsId| found.iter().all(|entry| entry.id != *id);
         Self {
-            open: desired.census.iter().filter(|(id, _)| is_new(id)).map(|(id, pid)| (*id, *pid)).collect(),
+            open: desired.census.iter().filter(|(id, _)| is_new(id)).map(|(id, member)| (*id, *member)).collect(),
             close: found.iter().filter(is_left).map(|entry| entry.id).collect(),
         }
     }
@@ -54,7 +54,7 @@ pub(super) struct Opened {
     /// Its listeners.
     pub(super) listeners: Listeners,
     /// The process that led there; none for the agent's own namespace.
-    pub(super) witness: Option<u32>,
+    pub(super) witness: Option<Member>,
 }
 
 impl Inner {
@@ -67,14 +67,15 @@ impl Inner {
         visitor: &Visitor,
         announcement: &Announcement,
     ) -> Result<Option<Opened>, ListenError> {
-        if let Some(opened) = self.open_of(visitor, announcement.tid, announcement.netns)? {
+        let &Announcement { netns, cgroup, tid, tgid, .. } = announcement;
+        if let Some(opened) = self.open_of(visitor, Member { pid: tid, cgroup }, netns)? {
             return Ok(Some(opened));
         }
         // Without a cookie nothing tells which of the others would be meant, and each of them is announced for itself.
-        let Some(cookie) = announcement.netns else { return Ok(None) };
-        let others = self.cgroups.processes_in(announcement.cgroup).unwrap_or_default();
-        for pid in iter::once(announcement.tgid).chain(others).take(OTHERS) {
-            if let Some(opened) = self.open_of(visitor, pid, Some(cookie))? {
+        let Some(cookie) = netns else { return Ok(None) };
+        let others = self.cgroups.processes_in(cgroup).unwrap_or_default();
+        for pid in iter::once(tgid).chain(others).take(OTHERS) {
+            if let Some(opened) = self.open_of(visitor, Member { pid, cgroup }, Some(cookie))? {
                 return Ok(Some(opened));
             }
         }
@@ -89,15 +90,15 @@ impl Inner {
     pub(super) fn open_of(
         &self,
         visitor: &Visitor,
-        pid: u32,
+        process: Member,
         meant: Option<NetnsCookie>,
     ) -> Result<Option<Opened>, ListenError> {
-        let Ok(netns) = Netns::of_process(pid) else { return Ok(None) };
+        let Ok(netns) = Netns::of_process(process.pid) else { return Ok(None) };
         if self.found().contains(netns.id()) {
             return Ok(None);
         }
         match self.shared.datapath.open_announced_listeners(visitor, &netns, meant) {
-            Ok(listeners) => Ok(Some(Opened { netns, listeners, witness: Some(pid) })),
+            Ok(listeners) => Ok(Some(Opened { netns, listeners, witness: Some(process) })),
             Err(ListenError::Another) => Ok(None),
             Err(error) => Err(error),
         }
@@ -166,16 +167,21 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::datapath::CgroupId;
+
+    fn member(pid: u32) -> Member {
+        Member { pid, cgroup: CgroupId(7) }
+    }
 
     fn entry(inode: u64, witness: Option<u32>, since: Instant) -> Entry {
-        Entry { id: NetnsId::new(4, inode), witness, since }
+        Entry { id: NetnsId::new(4, inode), witness: witness.map(member), since }
     }
 
     fn desired(began: Instant, inodes: &[u64]) -> Desired {
         Desired {
             began,
             took: Duration::ZERO,
-            census: inodes.iter().map(|inode| (NetnsId::new(4, *inode), 100)).collect(),
+            census: inodes.iter().map(|inode| (NetnsId::new(4, *inode), member(100))).collect(),
         }
     }
 
@@ -185,7 +191,7 @@ mod tests {
         let began = before + Duration::from_secs(1);
         let found = [entry(1, None, before), entry(2, Some(20), before), entry(3, Some(30), before)];
         let actions = Actions::between(&desired(began, &[3, 4]), &found, |_, _| false);
-        assert_eq!(actions, Actions { open: vec![(NetnsId::new(4, 4), 100)], close: vec![NetnsId::new(4, 2)] });
+        assert_eq!(actions, Actions { open: vec![(NetnsId::new(4, 4), member(100))], close: vec![NetnsId::new(4, 2)] });
     }
 
     #[test]
@@ -194,7 +200,7 @@ mod tests {
         let later = began + Duration::from_millis(1);
         let earlier = began.checked_sub(Duration::from_secs(1)).unwrap();
         let found = [entry(2, Some(20), later), entry(3, Some(30), earlier)];
-        let actions = Actions::between(&desired(began, &[]), &found, |witness, _| witness == 30);
+        let actions = Actions::between(&desired(began, &[]), &found, |witness, _| witness.pid == 30);
         assert_eq!(actions, Actions { open: Vec::new(), close: Vec::new() });
     }
 }

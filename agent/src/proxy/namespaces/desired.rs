@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::datapath::{Census, CgroupError, CgroupTree, NetnsId, Scope};
+use crate::datapath::{Census, CgroupError, CgroupTree, Member, NetnsId, Scope};
 
 /// The desired namespaces as one census saw them, each with a process that vouches for it.
 #[derive(Debug)]
@@ -28,6 +28,6 @@ impl Desired {
 }
 
 /// Whether a process, or thread, is still in the namespace that it vouched for.
-pub(super) fn vouches(witness: u32, namespace: NetnsId) -> bool {
-    NetnsId::of_process(witness).is_ok_and(|there| there == namespace)
+pub(super) fn vouches(witness: Member, namespace: NetnsId) -> bool {
+    NetnsId::of_process(witness.pid).is_ok_and(|there| there == namespace)
 }

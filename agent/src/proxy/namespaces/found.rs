@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::desired::Desired;
-use crate::datapath::{Netns, NetnsCookie, NetnsId, Published};
+use crate::datapath::{CgroupId, Member, Netns, NetnsCookie, NetnsId, Published};
 
 /// The served namespaces.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(super) struct Served {
     /// Its listeners.
     pub(super) addresses: Vec<SocketAddr>,
     /// A process in scope that is in there; none for the agent's own namespace, which needs no reason.
-    pub(super) witness: Option<u32>,
+    pub(super) witness: Option<Member>,
     /// When it was found.
     pub(super) since: Instant,
     /// Closes the listeners.
@@ -37,7 +37,7 @@ pub(super) struct Entry {
     /// Which.
     pub(super) id: NetnsId,
     /// See [`Served`].
-    pub(super) witness: Option<u32>,
+    pub(super) witness: Option<Member>,
     /// See [`Served`].
     pub(super) since: Instant,
 }
@@ -69,6 +69,12 @@ impl Found {
     pub(super) fn with_cookie(&self, cookie: NetnsCookie) -> Option<(NetnsId, &Served)> {
         let found = self.served.iter().find(|(_, served)| served.published.netns() == cookie);
         found.map(|(id, served)| (*id, served))
+    }
+
+    /// How many are served for a process of this cgroup.
+    pub(super) fn for_cgroup(&self, cgroup: CgroupId) -> usize {
+        let witnesses = self.served.values().filter_map(|served| served.witness);
+        witnesses.filter(|witness| witness.cgroup == cgroup).count()
     }
 
     /// How many there are.

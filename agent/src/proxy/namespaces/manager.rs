@@ -22,7 +22,8 @@ use super::{
     desired::{self, Desired},
 };
 use crate::datapath::{
-    Announced, Announcement, Announcements, CgroupError, ListenError, Netns, NetnsCookie, NetnsId, Visitor, since_boot,
+    Announced, Announcement, Announcements, CgroupError, CgroupId, ListenError, Netns, NetnsCookie, NetnsId, Visitor,
+    since_boot,
 };
 
 /// How often it is looked whether the processes that vouch for the namespaces are still there.
@@ -92,7 +93,6 @@ impl Manager {
         let (mut taken, mut pause) = (Instant::now(), Duration::ZERO);
         loop {
             tokio::select! {
-                biased;
                 () = self.inner.withdrawn.cancelled() => return,
                 announcement = self.announced.next() => match announcement {
                     Ok(announcement) => self.announced(&announcement),
@@ -143,7 +143,7 @@ impl Manager {
         if self.knows(announcement) {
             return;
         }
-        if inner.room.available_permits() == 0 {
+        if !self.has_room(announcement.cgroup) {
             inner.refuse(1);
             return;
         }
@@ -153,6 +153,12 @@ impl Manager {
             let (tid, at_exec) = (announcement.tid, announcement.netns.is_none());
             tracing::info!(netns = netns.0, tid, at_exec, ready_us = took.as_micros(), "a network namespace is served");
         }
+    }
+
+    /// Whether one more may be served for a cgroup: half of all are kept from each, for the others.
+    fn has_room(&self, cgroup: CgroupId) -> bool {
+        let share = self.inner.shared.config.limits.namespaces.div_ceil(2);
+        self.inner.room.available_permits() > 0 && self.inner.found().for_cgroup(cgroup) < share
     }
 
     /// Whether there is nothing to do.
@@ -195,11 +201,15 @@ impl Manager {
         for id in close {
             inner.close(id);
         }
-        let room = inner.room.available_permits();
-        inner.refuse(open.len().saturating_sub(room));
-        for (_, pid) in open.into_iter().take(room) {
-            self.serve(inner.open_of(&self.visitor, pid, None));
+        let mut refused = 0;
+        for (_, process) in open {
+            if self.has_room(process.cgroup) {
+                self.serve(inner.open_of(&self.visitor, process, None));
+            } else {
+                refused += 1;
+            }
         }
+        inner.refuse(refused);
     }
 }
 
