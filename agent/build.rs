@@ -18,7 +18,9 @@ fn main() {
 }
 
 fn provide_object() -> Result<(), String> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the agent's crate has no parent folder")?;
+    // Read when this runs, not when it was compiled: a target folder may be shared by several checkouts.
+    let agent = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("CARGO_MANIFEST_DIR is not set")?);
+    let workspace = agent.parent().ok_or("the agent's crate has no parent folder")?;
     println!("cargo::rerun-if-env-changed={OVERRIDE}");
 
     let object = match env::var_os(OVERRIDE) {

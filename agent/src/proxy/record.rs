@@ -231,6 +231,10 @@ impl Shared {
         let (method, target) = (message.method()?, target?);
         let member = mcp::params::target_member(method)?;
         let masked = self.mask(endpoint, tool_of(Some(method), Some(target)), &message.raw);
+        if masked.counts.is_empty() {
+            // Nothing was masked, as in most calls: the text need not be searched for what is known.
+            return Some(target.to_owned());
+        }
         serde_json::from_str(masked.at(&["params", member])?).ok()
     }
 
