@@ -1,7 +1,7 @@
 //! An orderly stop lets what runs finish.
 
 use serde_json::json;
-use weir_tests::fixture::{APP, Agent, Client, ConfigToml, Curl, ServerKind, eventually, script};
+use weir_tests::fixture::{APP, Agent, Client, ConfigToml, Curl, Records, ServerKind, eventually, script};
 
 use crate::story::{initialize, stage_with};
 
@@ -43,5 +43,18 @@ fn an_idle_agent_stops_at_once_and_says_so() {
     agent.verify();
     agent.restart();
     assert_eq!(agent.records().0.last().map(|record| record.value["epoch"].clone()), Some(json!(2)));
+    agent.verify();
+}
+
+#[test]
+fn an_order_to_stop_that_comes_during_the_start_is_obeyed_in_order() {
+    let (stage, server) = stage_with(ServerKind::Node, "early");
+    let mut agent = Agent::start(&stage, &ConfigToml::of(&[&server]));
+    assert!(agent.terminate().success());
+    agent.restart_without_waiting();
+    let attached = |records: &Records| records.life().iter().filter(|life| **life == "attached").count() == 2;
+    agent.records_once("it has attached, and is not ready yet", attached);
+    assert!(agent.terminate().success(), "the signal ended it:\n{}", agent.log());
+    assert_eq!(agent.records().life().last(), Some(&"stopped"));
     agent.verify();
 }

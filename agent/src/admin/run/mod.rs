@@ -18,7 +18,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use weir_certs::Host as CertHost;
@@ -91,6 +91,8 @@ fn start_diagnostics() {
 }
 
 async fn run(config: Arc<Config>) -> Result<(), Failure> {
+    // Before anything is opened: a signal that comes during the start is an order to stop, not a crash.
+    let mut stop_signals = StopSignals::watch().map_err(failed)?;
     let hosts = certificate_hosts(&config)?;
     let authority = Authority::open(&config.state_dir).map_err(failed)?;
     // Read here and erased: from now on the root's key is not needed, and what stays in memory can only sign for the
@@ -164,7 +166,7 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(endpoints = config.endpoints.len(), takeover, "ready");
 
-    let reason = stop_signal().await.map_err(failed)?;
+    let reason = stop_signals.next().await;
     notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!(reason, "draining");
     // From here on new connections are denied in the kernel instead of waiting for an accept that never comes.
@@ -251,13 +253,24 @@ async fn renew(authority: Authority, hosts: Vec<CertHost>, minter: Arc<Minter>) 
     }
 }
 
-/// Waits for the signal that ends the agent, and names it.
-async fn stop_signal() -> io::Result<&'static str> {
-    let mut term = signal(SignalKind::terminate())?;
-    let mut int = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = term.recv() => Ok("SIGTERM"),
-        _ = int.recv() => Ok("SIGINT"),
+/// The signals that end the agent in order.
+struct StopSignals {
+    term: Signal,
+    int: Signal,
+}
+
+impl StopSignals {
+    /// From here on neither ends the process by itself.
+    fn watch() -> io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next, and names it.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.int.recv() => "SIGINT",
+        }
     }
 }
 
