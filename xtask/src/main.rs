@@ -15,6 +15,7 @@ mod cgroups;
 mod demo;
 mod ebpf;
 mod interrupt;
+mod kernels;
 mod part;
 mod pki;
 mod privilege;

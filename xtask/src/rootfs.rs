@@ -64,7 +64,7 @@ pub(crate) fn fill(workspace: &Workspace, profile: &str) -> Result<()> {
 }
 
 /// The shared libraries that a program is linked with, and its loader, where the loader looks for them.
-fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let output = Command::new("ldd").arg(program).output().context("cannot start ldd")?;
     if !output.status.success() {
         bail!("ldd {}: {}", program.display(), String::from_utf8_lossy(&output.stderr).trim());
@@ -78,7 +78,7 @@ fn parse_ldd(text: &str) -> Result<Vec<PathBuf>> {
     for line in text.lines().map(str::trim) {
         let place = line.split_once("=> ").map_or(line, |(_, place)| place);
         if place.starts_with("not found") {
-            bail!("a library of the agent is missing: {line}");
+            bail!("a library is missing: {line}");
         }
         let path = place.split(' ').next().unwrap_or_default();
         if path.starts_with('/') {
@@ -88,11 +88,11 @@ fn parse_ldd(text: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn below(root: &Path, absolute: &Path) -> PathBuf {
+pub(crate) fn below(root: &Path, absolute: &Path) -> PathBuf {
     root.join(absolute.strip_prefix("/").unwrap_or(absolute))
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     if let Some(dir) = to.parent() {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     }

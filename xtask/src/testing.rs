@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    cgroups, ebpf,
+    cgroups, ebpf, kernels,
     privilege::Privilege,
     rootfs,
     setup::{self, peers::Peers},
@@ -40,6 +40,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     Task::new("building the workspace", "the compiler's message is above").run_in_sight(build)?;
 
     rootfs::fill(workspace, "debug")?;
+    kernels::prepare(workspace)?;
     cgroups::remove_leftovers()?;
     Task::new("running the tests", "the failed tests are listed above").run_in_sight(tests(workspace, privilege, args))
 }
@@ -51,6 +52,7 @@ fn tests(workspace: &Workspace, privilege: Privilege, args: &Args) -> Command {
     nextest.args(["nextest", "run", "--workspace", "--locked"]).args(&args.nextest);
     nextest.env("WEIR_BIN", workspace.agent("debug"));
     nextest.env("WEIR_ROOTFS", rootfs::of(workspace));
+    nextest.env("WEIR_KERNELS", kernels::of(workspace));
     nextest.env("WEIR_PEERS", workspace.peer_sources());
     nextest.env("WEIR_PY", peers.python).env("WEIR_PY1", peers.python_1);
     nextest.env("WEIR_NODE", peers.node).env("WEIR_LINT", peers.linters);

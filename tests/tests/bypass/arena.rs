@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     thread,
     time::Duration,
 };
@@ -21,7 +21,8 @@ use weir::datapath::{
 use weir_tests::world::{Neighbour, World};
 
 use crate::{
-    vectors::{Form, User, Vector, all},
+    table::Control,
+    vectors::{Form, User, Vector},
     wire::{Packet, Wire},
 };
 
@@ -30,9 +31,11 @@ const FRIENDS_PORT: u16 = 9000;
 /// The target's other address, which its MPTCP announces.
 const ANNOUNCED: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 3);
 /// How long the target's friend keeps a connection: time for the kernel to open another subflow.
-const FRIENDS_PATIENCE: Duration = Duration::from_millis(500);
+const FRIENDS_PATIENCE: Duration = Duration::from_millis(1500);
 /// Client and server use TCP Fast Open, without cookies, on every listener: `tcp_fastopen` in ip-sysctl.rst.
 const FAST_OPEN: &str = "1543";
+/// What a kernel says that lacks something: `ENOSYS`, `EPROTONOSUPPORT`, `ESOCKTNOSUPPORT`, `EOPNOTSUPP`, `EAFNOSUPPORT`.
+const NOT_OFFERED: [i32; 5] = [38, 93, 94, 95, 97];
 
 /// What became of a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,8 +109,7 @@ impl Arena {
         datapath.set_destinations(&destinations.collect::<HashMap<_, _>>()).unwrap();
 
         let programs = world.dir().join("programs");
-        fs::create_dir(&programs).unwrap();
-        compile_all(&programs);
+        install(&programs);
         Self {
             datapath,
             agent: Some(listeners),
@@ -128,15 +130,18 @@ impl Arena {
         self.left = self.agent.take().map(|Listeners { published, .. }| published);
     }
 
-    /// Whether the vector gets to the target from out of scope.
-    pub(crate) fn reaches_out_of_scope(&mut self, vector: &Vector, user: User) -> bool {
+    /// What the vector can do out of scope.
+    pub(crate) fn try_out_of_scope(&mut self, vector: &Vector, user: User) -> Control {
         let before = self.counts();
-        self.run(vector, user, "/elsewhere", "/elsewhere/else");
+        let ended = self.run(vector, user, "/elsewhere", "/elsewhere/else");
         let packets = self.arrived(vector);
-        let reached = !packets.is_empty();
         self.strangers.extend(packets.iter().filter_map(Packet::connection));
         assert_eq!(self.counts(), before, "{}: what is out of scope was not left alone", vector.name());
-        reached
+        match ended.code() {
+            _ if !packets.is_empty() => Control::Reached,
+            Some(errno) if NOT_OFFERED.contains(&errno) => Control::NotOffered,
+            _ => Control::Nowhere,
+        }
     }
 
     /// What becomes of the vector in scope.
@@ -193,7 +198,7 @@ impl Arena {
 
     /// Runs a vector to its end, in `cgroup`; one that starts outside starts elsewhere and joins `cgroup` by itself. `joined`
     /// keeps those apart who would otherwise be where they go already.
-    fn run(&mut self, vector: &Vector, user: User, cgroup: &str, joined: &str) {
+    fn run(&mut self, vector: &Vector, user: User, cgroup: &str, joined: &str) -> ExitStatus {
         let target = self.target(vector.form);
         let ip = match (vector.form, target.ip()) {
             (Form::Mapped, IpAddr::V4(ip)) => ip.to_ipv6_mapped().to_string(),
@@ -222,6 +227,7 @@ impl Arena {
         let output = command.stdin(Stdio::null()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         println!("{} as {} in {cgroup}: {} {said}", vector.name(), user.uid(), output.status);
+        output.status
     }
 
     /// Takes the connections that a vector made to the agent, as an agent would.
@@ -286,18 +292,14 @@ fn ip_here(arguments: &str) {
     }
 }
 
-fn compile_all(programs: &Path) {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bypass/vectors");
-    let mut compiled: Vec<&str> = all().iter().map(|vector| vector.program).collect();
-    compiled.dedup();
-    for program in compiled {
-        let mut cc = Command::new("cc");
-        cc.args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]).arg(programs.join(program));
-        cc.arg(sources.join(format!("{program}.c"))).arg("-lpthread");
-        let output = cc.output().expect("run cc (package build-essential)");
-        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+/// The vectors, as the build left them, where their set-user-id copy is nobody's business but root's: it goes with the
+/// world's directory, which nobody else may enter.
+fn install(programs: &Path) {
+    fs::create_dir(programs).unwrap();
+    for vector in fs::read_dir(concat!(env!("OUT_DIR"), "/vectors")).unwrap() {
+        let vector = vector.unwrap();
+        fs::copy(vector.path(), programs.join(vector.file_name())).unwrap();
     }
-    // Goes with the world's directory, which nobody but root may enter.
     let setuid = programs.join("tcp-setuid");
     fs::copy(programs.join("tcp"), &setuid).unwrap();
     fs::set_permissions(&setuid, fs::Permissions::from_mode(0o4755)).unwrap();

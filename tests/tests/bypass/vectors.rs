@@ -27,8 +27,8 @@ impl User {
 pub(crate) enum Needs {
     Nothing,
     Root,
-    /// Something that not every kernel or host has.
-    Luck,
+    /// Something that not every kernel offers.
+    Kernel,
 }
 
 /// How the target is named.
@@ -83,18 +83,18 @@ const STREAMS: &[Line] = &[
     ("tcp_repair", "", BOTH, Needs::Root, Intercepted),
     ("fastopen_sendto", "", EVERY, Needs::Nothing, Intercepted),
     ("fastopen_connect", "", EVERY, Needs::Nothing, Intercepted),
-    ("mptcp", "", EVERY, Needs::Luck, Intercepted),
-    ("mptcp_subflow", "", &[Form::Announced], Needs::Luck, Guarded),
-    ("uring", "inline", BOTH, Needs::Luck, Intercepted),
-    ("uring", "async", BOTH, Needs::Luck, Intercepted),
-    ("uring", "sqpoll", BOTH, Needs::Luck, Intercepted),
+    ("mptcp", "", EVERY, Needs::Kernel, Intercepted),
+    ("mptcp_subflow", "", &[Form::Announced], Needs::Kernel, Guarded),
+    ("uring", "inline", BOTH, Needs::Kernel, Intercepted),
+    ("uring", "async", BOTH, Needs::Kernel, Intercepted),
+    ("uring", "sqpoll", BOTH, Needs::Kernel, Intercepted),
     ("thread", "", V4, Needs::Nothing, Intercepted),
     ("vfork_child", "", V4, Needs::Nothing, Intercepted),
     ("setuid_program", "", V4, Needs::Nothing, Intercepted),
-    ("other_netns", "", BOTH, Needs::Luck, Intercepted),
+    ("other_netns", "", BOTH, Needs::Kernel, Intercepted),
     ("outside_tcp", "", EVERY, Needs::Nothing, Intercepted),
     ("outside_rights", "", EVERY, Needs::Nothing, Intercepted),
-    ("sctp", "", BOTH, Needs::Luck, Guarded),
+    ("sctp", "", BOTH, Needs::Kernel, Guarded),
 ];
 
 const DATAGRAMS: &[Line] = &[
@@ -107,12 +107,12 @@ const DATAGRAMS: &[Line] = &[
     ("udp_connected", "", MAPPED, Needs::Nothing, Denied),
     ("udp_large", "", BOTH, Needs::Nothing, Guarded),
     ("udp_large", "", MAPPED, Needs::Nothing, Denied),
-    ("udp_lite", "", BOTH, Needs::Luck, Guarded),
-    ("uring_sendmsg", "", BOTH, Needs::Luck, Denied),
+    ("udp_lite", "", BOTH, Needs::Kernel, Guarded),
+    ("uring_sendmsg", "", BOTH, Needs::Kernel, Denied),
     ("outside_udp_sendto", "", EVERY, Needs::Nothing, Denied),
     ("outside_udp_connected", "", BOTH, Needs::Nothing, Guarded),
     ("outside_udp_connected", "", MAPPED, Needs::Nothing, Denied),
-    ("source_route", "", V4, Needs::Luck, Guarded),
+    ("source_route", "", V4, Needs::Root, Guarded),
 ];
 
 const RAW: &[Line] = &[

@@ -6,6 +6,7 @@ use anyhow::Result;
 use crate::workspace::Workspace;
 
 pub(crate) use bpf_toolchain::BpfToolchain;
+pub(crate) use system::refresh as refresh_package_lists;
 
 mod bpf_toolchain;
 pub(crate) mod peers;

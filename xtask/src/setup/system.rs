@@ -68,6 +68,7 @@ pub(super) const TESTS: &[Requirement] = &[
     program("openssl", "openssl"),
     program("nginx", "nginx-light"),
     program("wrk", "wrk"),
+    program("qemu-system-x86_64", "qemu-system-x86"),
     program("systemd-analyze", "systemd"),
     program("python3", "python3"),
     file("/bin/busybox", "busybox-static"),
@@ -104,9 +105,7 @@ pub(super) fn install(workspace: &Workspace, requirements: &[Requirement]) -> Re
         bail!("this system has no apt-get; install what these Debian packages hold: {}", missing.join(" "));
     }
     let root = Privilege::acquire(&format!("installing {}", missing.join(" ")))?;
-    let mut update = root.command("apt-get");
-    update.args(["update", "--quiet"]);
-    Task::new("refreshing the package lists", "check the network and /etc/apt").run(workspace, update)?;
+    refresh(workspace)?;
 
     let mut install = root.command("env");
     install.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", "--quiet"]);
@@ -114,6 +113,13 @@ pub(super) fn install(workspace: &Workspace, requirements: &[Requirement]) -> Re
     install.args(["--no-install-recommends", "--no-remove"]).args(&missing);
     let advice = "a package that apt cannot find is in another Debian release: see CONTRIBUTING.md, What setup needs";
     Task::new(&format!("installing {}", missing.join(" ")), advice).run(workspace, install)
+}
+
+/// Fetches the lists of what apt can install.
+pub(crate) fn refresh(workspace: &Workspace) -> Result<()> {
+    let mut update = Privilege::acquire("refreshing the package lists")?.command("apt-get");
+    update.args(["update", "--quiet"]);
+    Task::new("refreshing the package lists", "check the network and /etc/apt").run(workspace, update)
 }
 
 #[cfg(test)]

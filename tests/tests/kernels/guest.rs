@@ -1,0 +1,126 @@
+//! A machine in QEMU, and what it says.
+
+use std::{
+    collections::HashMap,
+    env,
+    fs::{self, File},
+    io,
+    path::PathBuf,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use weir_tests::world::Running;
+
+/// Emulated, on a machine that does other things too.
+const PATIENCE: Duration = Duration::from_secs(540);
+const STEP: Duration = Duration::from_millis(200);
+/// Resets and panics end it; what it says itself goes to the first serial line, what its kernel says to the second.
+const MACHINE: &str = "-accel tcg,thread=multi -cpu max,la57=off -smp 2 -m 2048 -display none -nodefaults -no-user-config \
+                       -no-reboot -nic none";
+const KERNEL_ARGUMENTS: &str = "console=ttyS1 panic=-1 mitigations=off random.trust_cpu=on";
+
+/// A machine that is running. It ends with this value.
+pub(crate) struct Guest {
+    dir: TempDir,
+    qemu: Running,
+    began: Instant,
+}
+
+/// What a guest said until it powered off.
+pub(crate) struct Report {
+    suites: HashMap<String, Said>,
+    /// What comes with it, for the one who has to find out why it failed.
+    console: String,
+    pub(crate) took: Duration,
+}
+
+/// What one suite said.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) text: String,
+    pub(crate) succeeded: bool,
+}
+
+/// What `cargo xtask test` prepared.
+pub(crate) fn kernels() -> PathBuf {
+    env::var_os("WEIR_KERNELS").map(PathBuf::from).expect("WEIR_KERNELS is not set: run `cargo xtask test`")
+}
+
+impl Guest {
+    /// Starts a kernel of a line.
+    pub(crate) fn boot(line: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let prepared = kernels();
+        let kernel = prepared.join(line);
+        // The kernel unpacks one archive after the other.
+        let initrd = dir.path().join("initrd");
+        let mut whole = File::create(&initrd).unwrap();
+        for archive in [prepared.join("guest.cpio"), kernel.join("modules.cpio")] {
+            let mut archive = File::open(&archive).unwrap_or_else(|error| panic!("{}: {error}", archive.display()));
+            io::copy(&mut archive, &mut whole).unwrap();
+        }
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(MACHINE.split(' ')).args(["-append", KERNEL_ARGUMENTS]);
+        qemu.arg("-kernel").arg(kernel.join("vmlinuz")).arg("-initrd").arg(initrd);
+        for serial in ["said", "console"] {
+            qemu.arg("-serial").arg(format!("file:{}", dir.path().join(serial).display()));
+        }
+        let errors = File::create(dir.path().join("errors")).unwrap();
+        qemu.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+        let qemu = Running(qemu.spawn().expect("run qemu-system-x86_64 (package qemu-system-x86)"));
+        Self { dir, qemu, began: Instant::now() }
+    }
+
+    /// Waits until it has powered off.
+    pub(crate) fn report(mut self) -> Report {
+        while self.qemu.0.try_wait().unwrap().is_none() {
+            assert!(
+                self.began.elapsed() < PATIENCE,
+                "it goes on for too long\n{}\n{}",
+                self.read("said"),
+                self.read("console")
+            );
+            thread::sleep(STEP);
+        }
+        let console = self.read("errors") + &self.read("console");
+        Report { suites: parse(&self.read("said")), console, took: self.began.elapsed() }
+    }
+
+    fn read(&self, name: &str) -> String {
+        let bytes = fs::read(self.dir.path().join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).replace('\r', "")
+    }
+}
+
+impl Report {
+    /// What a suite said, which must have come to its end.
+    pub(crate) fn said(&self, suite: &str) -> &Said {
+        self.suites.get(suite).unwrap_or_else(|| panic!("no {suite}: {:#?}\n{}", self.suites, self.console))
+    }
+
+    /// All that is known of a suite that failed.
+    pub(crate) fn failure(&self, suite: &str) -> String {
+        format!("{}\n{}", self.said(suite).text, self.console)
+    }
+}
+
+/// What is between `=== begin <suite>` and `=== end <suite> <exit status>`.
+fn parse(text: &str) -> HashMap<String, Said> {
+    let mut suites = HashMap::new();
+    let mut said = Said::default();
+    for line in text.lines() {
+        if line.starts_with("=== begin ") {
+            said = Said::default();
+        } else if let Some((name, status)) = line.strip_prefix("=== end ").and_then(|end| end.split_once(' ')) {
+            said.succeeded = status == "0";
+            suites.insert(name.to_owned(), std::mem::take(&mut said));
+        } else {
+            said.text.push_str(line);
+            said.text.push('\n');
+        }
+    }
+    suites
+}
