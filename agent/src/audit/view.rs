@@ -1,6 +1,6 @@
 //! A record as the commands show and filter it: the fields that other programs rely on, read from a line.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -36,6 +36,10 @@ pub struct EventView<'a> {
     pub mcp: Option<McpView<'a>>,
     /// `event.workload`.
     pub workload: Option<WorkloadView>,
+    /// `event.caller`.
+    pub caller: Option<CallerView>,
+    /// `event.credential`.
+    pub credential: Option<CredentialView>,
     /// `event.verdict`.
     pub verdict: Option<VerdictView>,
     /// `event.dst_endpoint`.
@@ -46,6 +50,22 @@ pub struct EventView<'a> {
     pub http_request: Option<HttpView>,
     /// `event.http_response`.
     pub http_response: Option<HttpResponseView>,
+    /// `event.traffic`.
+    pub traffic: Option<TrafficView>,
+    /// `event.masked`: values replaced, by rule.
+    #[serde(default)]
+    pub masked: BTreeMap<String, u64>,
+    /// `event.metadata`.
+    #[serde(default)]
+    pub metadata: MetadataView,
+}
+
+/// `event.metadata`.
+#[derive(Debug, Default, Deserialize)]
+pub struct MetadataView {
+    /// Something in the record was cut.
+    #[serde(default)]
+    pub is_truncated: bool,
 }
 
 /// `event.mcp`.
@@ -63,8 +83,25 @@ pub struct McpView<'a> {
     pub name: Option<String>,
     /// The endpoint's name.
     pub endpoint: Option<String>,
+    /// `modern`, `session` or `sse`.
+    pub era: Option<String>,
+    /// The revision in force.
+    pub protocol_version: Option<String>,
+    /// The MCP session.
+    pub session_id: Option<String>,
+    /// The JSON-RPC id; a notification has none.
+    #[serde(borrow)]
+    pub id: Option<&'a RawValue>,
+    /// The HTTP status that answered.
+    pub http_status: Option<u16>,
     /// From request to response.
     pub duration_ms: Option<u64>,
+    /// What a stream carried before its response: of a call an object, of another HTTP request a number.
+    #[serde(borrow)]
+    pub events: Option<&'a RawValue>,
+    /// What a rule changed between the message that was parsed and the one that was sent.
+    #[serde(default)]
+    pub edits: Vec<String>,
     /// `params`, as recorded.
     #[serde(borrow)]
     pub params: Option<&'a RawValue>,
@@ -81,15 +118,54 @@ pub struct McpView<'a> {
 pub struct WorkloadView {
     /// Its stable name.
     pub id: String,
+    /// Who opened the connection.
+    pub process: Option<ProcessView>,
+}
+
+/// `event.workload.process`.
+#[derive(Debug, Deserialize)]
+pub struct ProcessView {
+    /// In the host's numbering.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
+    /// Its short name.
+    pub comm: String,
+    /// Its program.
+    pub exe: Option<String>,
+}
+
+/// `event.caller`: the person or service named in a verified token.
+#[derive(Debug, Deserialize)]
+pub struct CallerView {
+    /// The token's subject.
+    pub sub: String,
+    /// Who says so.
+    pub issuer: Option<String>,
+}
+
+/// `event.credential`: what the agent signed the request with.
+#[derive(Debug, Deserialize)]
+pub struct CredentialView {
+    /// `sigv4`, `bearer` …
+    pub kind: String,
+    /// The role that was assumed.
+    pub role_arn: Option<String>,
 }
 
 /// `event.verdict`.
 #[derive(Debug, Deserialize)]
 pub struct VerdictView {
-    /// `allow` or `deny`.
+    /// `allow`, `deny` or `hold`.
     pub action: String,
+    /// What decided.
+    pub policy: Option<String>,
     /// Why.
     pub reason: Option<String>,
+    /// The approval that it was held for.
+    pub approval_id: Option<String>,
+    /// Who approved or denied it.
+    pub approver: Option<String>,
 }
 
 /// `event.dst_endpoint`.
@@ -110,6 +186,17 @@ pub struct FlowView {
     pub id: String,
     /// What became of it.
     pub end: Option<String>,
+    /// What the client spoke.
+    pub protocol: Option<String>,
+}
+
+/// `event.traffic`.
+#[derive(Debug, Deserialize)]
+pub struct TrafficView {
+    /// Bytes to the application.
+    pub bytes_in: u64,
+    /// Bytes from the application.
+    pub bytes_out: u64,
 }
 
 /// `event.http_request`.

@@ -3,11 +3,11 @@
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
-use super::{Ended, Failure, Stop, filter::Period, parse};
-use crate::audit::{head::Head, reader::Reader, view::View};
+use super::{Ended, Failure, Stop, filter::Filter, period::Period, scan::scan, source::Source};
 
 /// Arguments of `weir audit export`.
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,6 @@ pub(super) struct ExportArgs {
 
 /// Writes the exact lines, oldest first.
 pub(super) fn run(args: &ExportArgs, dir: &Path, out: &mut dyn Write) -> Result<Ended, Stop> {
-    Head::read(dir).map_err(|error| Stop::head(&error))?;
     let Some(path) = &args.output else {
         copy(args, dir, out)?;
         return Ok(Ended::Done);
@@ -41,14 +40,12 @@ pub(super) fn run(args: &ExportArgs, dir: &Path, out: &mut dyn Write) -> Result<
 }
 
 fn copy(args: &ExportArgs, dir: &Path, out: &mut dyn Write) -> Result<u64, Stop> {
-    let mut reader = Reader::open(dir);
+    let filter = Filter { period: args.period.clone(), ..Filter::default() };
     let mut count = 0;
-    while let Some(raw) = reader.next_line().map_err(Stop::unreadable(dir))? {
-        let line = parse(&raw)?;
-        if View::read(&line).is_ok_and(|view| args.period.contains(view.time())) {
-            out.write_all(raw.bytes)?;
-            count += 1;
-        }
-    }
+    scan(Source::directory(dir, &args.period)?, &filter, |found| {
+        out.write_all(found.bytes)?;
+        count += 1;
+        Ok(ControlFlow::Continue(()))
+    })?;
     Ok(count)
 }

@@ -1,9 +1,15 @@
 //! `weir audit`: shows, searches, checks and exports the log, with nothing but its directory.
 
+mod clean;
 mod export;
 mod filter;
+mod mood;
+mod period;
 mod print;
 mod query;
+mod replay;
+mod scan;
+mod source;
 mod tail;
 mod verify;
 
@@ -13,7 +19,7 @@ use std::{
 };
 
 pub use self::print::Printer;
-use self::{export::ExportArgs, query::QueryArgs, tail::TailArgs, verify::VerifyArgs};
+use self::{export::ExportArgs, query::QueryArgs, replay::ReplayArgs, tail::TailArgs, verify::VerifyArgs};
 use super::{Context, Ended, Failure};
 use crate::audit::{
     chain::{Line, Malformed},
@@ -37,6 +43,8 @@ enum Command {
     Tail(TailArgs),
     /// Show the records that match
     Query(QueryArgs),
+    /// Show a session or a call as it happened, in the terminal or as a page
+    Replay(ReplayArgs),
     /// Check that no record was altered, removed, moved or cut off
     Verify(VerifyArgs),
     /// Write records out, byte for byte
@@ -48,6 +56,7 @@ impl Command {
         match self {
             Self::Tail(args) => tail::run(args, dir, json, out),
             Self::Query(args) => query::run(args, dir, json, out),
+            Self::Replay(args) => replay::run(args, dir, json, out),
             Self::Verify(args) => verify::run(args, dir, json, out),
             Self::Export(args) => export::run(args, dir, out),
         }
@@ -95,8 +104,7 @@ impl Stop {
         move |error| Self::Failed(Failure::Failed(format!("cannot read the audit log in {}: {error}", dir.display())))
     }
 
-    fn malformed(raw: &RawLine<'_>, error: Malformed) -> Self {
-        let place = format!("{}, byte {}", raw.segment.path.display(), raw.offset);
+    fn malformed(place: &str, error: Malformed) -> Self {
         Self::Failed(Failure::Failed(format!("{place}: {error}; `weir audit verify` says which record it is")))
     }
 
@@ -106,7 +114,8 @@ impl Stop {
 }
 
 fn parse<'a>(raw: &RawLine<'a>) -> Result<Line<'a>, Stop> {
-    Line::parse(raw.bytes).map_err(|error| Stop::malformed(raw, error))
+    let place = || format!("{}, byte {}", raw.segment.path.display(), raw.offset);
+    Line::parse(raw.bytes).map_err(|error| Stop::malformed(&place(), error))
 }
 
 #[cfg(test)]

@@ -5,11 +5,15 @@ use std::{
     io::{self, Write},
 };
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::{
+    clean::{clean, column, cut},
+    mood::Mood,
+};
 use crate::audit::view::{EventView, McpView, View};
 
 /// Longest payload shown, in characters.
@@ -128,7 +132,7 @@ fn parties(event: &EventView<'_>, endpoint: Option<&str>) -> String {
 }
 
 /// A container's id in its short form, as container tools show it.
-fn short(workload: &str) -> String {
+pub(super) fn short(workload: &str) -> String {
     let parts = workload.split('/').map(|part| {
         let is_id = part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
         if is_id { &part[..12] } else { part }
@@ -136,14 +140,14 @@ fn short(workload: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
-fn destination(event: &EventView<'_>) -> String {
+pub(super) fn destination(event: &EventView<'_>) -> String {
     let Some(to) = &event.dst_endpoint else { return "?".to_owned() };
     let host = to.hostname.clone().or_else(|| to.ip.map(|ip| ip.to_string())).unwrap_or_default();
     let host = if host.contains(':') { format!("[{host}]") } else { host };
     to.port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
 }
 
-fn took(milliseconds: Option<u64>) -> String {
+pub(super) fn took(milliseconds: Option<u64>) -> String {
     let text = match milliseconds {
         None => String::new(),
         Some(ms @ ..10_000) => format!("{ms} ms"),
@@ -153,40 +157,10 @@ fn took(milliseconds: Option<u64>) -> String {
 }
 
 fn word_in_colour(word: &str) -> String {
-    let colour = match word {
-        "ok" | "allow" | "closed" | "spliced" => AnsiColor::Green,
-        "cancelled" | "unknown" | "timeout" | "broken" => AnsiColor::Yellow,
-        word if word.starts_with(['1', '2', '3']) => AnsiColor::Green,
-        _ => AnsiColor::Red,
-    };
-    let style = colour.on_default();
+    let style = Mood::of(word).style();
     format!("{style}{}{style:#}", column(word, 9))
-}
-
-/// `text` cleaned and padded, cut with an ellipsis when longer than `width` characters.
-fn column(text: &str, width: usize) -> String {
-    format!("{:width$}", cut(text, width))
 }
 
 fn snippet(text: &str) -> String {
     cut(text, SNIPPET)
-}
-
-fn cut(text: &str, width: usize) -> String {
-    let mut chars = text.chars().map(visible);
-    let start: String = chars.by_ref().take(width).collect();
-    match chars.next() {
-        None => start,
-        Some(_) => start.chars().take(width - 1).chain(['…']).collect(),
-    }
-}
-
-fn clean(text: &str) -> String {
-    text.chars().map(visible).collect()
-}
-
-/// Control characters (C0, DEL, C1) and those that reorder text become a mark.
-fn visible(char: char) -> char {
-    let reorders = matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if char.is_control() || reorders { '\u{fffd}' } else { char }
 }

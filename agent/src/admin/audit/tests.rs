@@ -1,3 +1,6 @@
+mod query;
+mod replay;
+
 use std::{fs, thread};
 
 use clap::Parser;
@@ -119,33 +122,6 @@ fn tail_shows_the_newest() {
     let last: Vec<_> = lines.lines().skip(47).collect();
     assert_eq!(output(dir.path(), true, &["tail", "-n", "3"]).lines().collect::<Vec<_>>(), last);
     assert_eq!(output(dir.path(), true, &["tail", "-n", "0"]), "");
-}
-
-#[test]
-fn query_shows_what_matches() {
-    let dir = tempfile::tempdir().unwrap();
-    log_of(dir.path(), every_kind());
-    let all = every_kind().len();
-    let count = |args: &[&str]| output(dir.path(), true, &[&["query"], args].concat()).lines().count();
-    for (args, expected) in [
-        (&["--outcome", "ok"][..], 1),
-        (&["--method", "initialize"], 1),
-        (&["--method", "tools/call", "--outcome", "broken"], 1),
-        (&["--tool", "nothing"], 0),
-        (&["--verdict", "deny"], 7),
-        (&["--workload", "0a1b"], all - 5),
-        (&["--endpoint", "billing"], all - 6),
-        (&["--call", "0001"], 16),
-        (&["--text", "SIGTERM"], 1),
-        (&["--limit", "4"], 4),
-        (&["--since", "2026-07-25T17:20:00.123Z"], all),
-        (&["--since", "2026-07-25T17:20:00.124Z"], 0),
-        (&["--until", "2026-07-25T17:20:00.123Z"], 0),
-        (&["--since", "20000 days ago", "--limit", "1"], 1),
-    ] {
-        assert_eq!(count(args), expected, "{args:?}");
-    }
-    assert!(Cli::try_parse_from(["audit", "query", "--since", "yesteryear"]).is_err());
 }
 
 #[test]
