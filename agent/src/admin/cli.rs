@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Context, Ended, Failure, audit, ca, check, detach, doctor, run, schema, status};
+use super::{Context, Ended, Failure, audit, ca, check, detach, doctor, run, schema, status, upgrade};
 
 /// Makes every call to an MCP server visible, attributable, governed and signed, without touching the application.
 #[derive(Debug, clap::Parser)]
@@ -18,7 +18,7 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "one value per process")]
 enum Command {
-    /// Run the agent until SIGTERM or SIGINT.
+    /// Run the agent until SIGTERM or SIGINT. One that is running hands over to it, without a connection refused.
     Run(run::Args),
     /// Validate the configuration and say what it intercepts.
     Check(Printing<check::Args>),
@@ -26,6 +26,8 @@ enum Command {
     Doctor(Printing<doctor::Args>),
     /// Ask the running agent how it is.
     Status(Printing<status::Args>),
+    /// Start this version of the agent beside the one that runs, and wait until that has handed over.
+    Upgrade(upgrade::Args),
     /// Stop intercepting at once, and record who asked: break-glass.
     Detach(Printing<detach::Args>),
     /// Read and verify the audit log.
@@ -60,6 +62,7 @@ impl Cli {
             Command::Check(Printing { args, json }) => check::execute(&args, &context(json)),
             Command::Doctor(Printing { args, json }) => doctor::execute(&args, &context(json)),
             Command::Status(Printing { args, json }) => status::execute(&args, &context(json)),
+            Command::Upgrade(args) => upgrade::execute(&args, &context(false)),
             Command::Detach(Printing { args, json }) => detach::execute(&args, &context(json)),
             Command::Audit(Printing { args, json }) => audit::execute(&args, &context(json)),
             Command::Ca(Printing { args, json }) => ca::execute(&args, &context(json)),

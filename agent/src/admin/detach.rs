@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     audit::{
-        event::{Agent, Event, What},
+        event::{Agent, Event, Requester, What},
         log::{Log, LogOptions},
     },
     config::Config,
@@ -37,18 +37,26 @@ async fn alone(config: &Config) -> Result<Detached, Failure> {
     let options = LogOptions::from_config(config).map_err(|e| failed(&e))?;
     let (log, recovery) = Log::open(&options).map_err(|e| failed(&e))?;
     log.settle(recovery).await.map_err(|e| failed(&e))?;
-    let uid = rustix::process::getuid().as_raw();
-    let detached = record_and_detach(&log, &config.intercept.bpffs, uid).await.map_err(Failure::Failed)?;
+    let uid = rustix::process::geteuid().as_raw();
+    let pid = std::process::id();
+    let by = Requester { uid, pid: Some(pid), login_uid: login_uid(pid) };
+    let detached = record_and_detach(&log, &config.intercept.bpffs, by).await.map_err(Failure::Failed)?;
     log.close().await.map_err(|e| failed(&e))?;
     Ok(detached)
 }
 
-/// Records that `uid` has the kernel side removed, then removes it. No record, no detach.
+/// The user who logged in to what became this process, by the kernel's audit; none for what nobody logged in to.
+pub(super) fn login_uid(pid: u32) -> Option<u32> {
+    let read = std::fs::read_to_string(format!("/proc/{pid}/loginuid")).ok()?;
+    read.trim().parse().ok().filter(|uid| *uid != u32::MAX)
+}
+
+/// Records who has the kernel side removed, then removes it. No record, no detach.
 ///
 /// # Errors
 /// What failed, for the operator.
-pub(super) async fn record_and_detach(log: &Log, bpffs: &Path, uid: u32) -> Result<Detached, String> {
-    let event = Event { time: Timestamp::now(), what: What::Agent(Agent::Detached { uid }) };
+pub(super) async fn record_and_detach(log: &Log, bpffs: &Path, by: Requester) -> Result<Detached, String> {
+    let event = Event { time: Timestamp::now(), what: What::Agent(Agent::Detached { by }) };
     let receipt =
         log.append(event).await.map_err(|e| format!("not detached, because it could not be recorded: {e}"))?;
     datapath::detach(bpffs).map_err(|e| format!("recorded, but not detached: {e}"))?;

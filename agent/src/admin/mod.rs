@@ -2,7 +2,7 @@
 //! stdout (with `--json`, as JSON), everything else to stderr.
 //!
 //! [`server`] is the running agent's side of the admin socket, [`client`] the commands' side, and [`protocol`] what
-//! passes between them.
+//! passes between them. [`handover`] is how one agent follows another.
 
 use std::{
     fmt,
@@ -22,11 +22,14 @@ mod cli;
 pub mod client;
 pub mod detach;
 pub mod doctor;
+mod handover;
 pub mod protocol;
 pub mod run;
 pub mod schema;
 pub mod server;
+mod socket;
 pub mod status;
+pub mod upgrade;
 
 pub use cli::Cli;
 

@@ -4,15 +4,7 @@
 //! each connection. The kernel tells a peer's *primary* group only: a member by supplementary group runs the command
 //! under `sg <group>`.
 
-use std::{
-    convert::Infallible,
-    fs::{self, Permissions},
-    io,
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown},
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -20,14 +12,14 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
-use tokio::{
-    net::{UnixListener, UnixStream},
-    sync::Semaphore,
-    time::timeout,
-};
+use tokio::{net::UnixStream, sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::protocol::{DETACH, Detached, Refused, STATUS, Status};
+pub use super::socket::BindError;
+use super::{
+    protocol::{DETACH, Detached, Refused, STATUS, Status},
+    socket::{self, SocketFile},
+};
 
 /// Connections served at once; more wait.
 const CONNECTIONS: usize = 16;
@@ -35,8 +27,6 @@ const CONNECTIONS: usize = 16;
 const HEADER_PATIENCE: Duration = Duration::from_secs(5);
 /// Longest life of a connection, which carries one request.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Longest wait to see whether another agent has the socket.
-const PROBE: Duration = Duration::from_secs(1);
 
 /// What the agent does for those whom the socket lets in.
 pub trait Operations: Send + Sync + 'static {
@@ -54,33 +44,14 @@ pub struct Peer {
     pub uid: u32,
     /// Effective primary group.
     pub gid: u32,
-}
-
-/// Why the socket cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// Somebody answers there.
-    #[error("another agent listens at {}: stop it first", .0.display())]
-    InUse(PathBuf),
-    /// Something else is there.
-    #[error("{} exists and is not a socket: move it away, or change `admin.listen`", .0.display())]
-    NotASocket(PathBuf),
-    /// The system refused.
-    #[error("cannot listen at {}: {source}", path.display())]
-    System {
-        /// The socket.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    /// The process, if this one's pid namespace shows it.
+    pub pid: Option<u32>,
 }
 
 /// The admin socket. Its file is removed when this is dropped, if it is still this one's.
 #[derive(Debug)]
 pub struct AdminSocket {
-    listener: UnixListener,
-    path: PathBuf,
-    inode: u64,
+    file: SocketFile,
     group: Option<u32>,
 }
 
@@ -91,17 +62,26 @@ impl AdminSocket {
     /// # Errors
     /// As [`BindError`] says.
     pub async fn bind(path: &Path, group: Option<u32>) -> Result<Self, BindError> {
-        make_room(path).await?;
-        let system = |source| BindError::System { path: path.to_owned(), source };
-        let listener = UnixListener::bind(path).map_err(system)?;
-        let inode = fs::symlink_metadata(path).map_err(system)?.ino();
-        let socket = Self { listener, path: path.to_owned(), inode, group };
-        if group.is_some() {
-            chown(path, None, group).map_err(system)?;
-        }
-        let mode = if group.is_some() { 0o660 } else { 0o600 };
-        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(system)?;
+        socket::is_free(path).await?;
+        let mut socket = Self::bind_aside(path, group)?;
+        socket.put_in_place()?;
         Ok(socket)
+    }
+
+    /// The same beside its place, where another agent answers until [`Self::put_in_place`].
+    ///
+    /// # Errors
+    /// As [`BindError`] says.
+    pub(super) fn bind_aside(path: &Path, group: Option<u32>) -> Result<Self, BindError> {
+        Ok(Self { file: SocketFile::bind_aside(path, group)?, group })
+    }
+
+    /// From now on this one answers.
+    ///
+    /// # Errors
+    /// As [`BindError`] says.
+    pub(super) fn put_in_place(&mut self) -> Result<(), BindError> {
+        self.file.put_in_place()
     }
 
     /// Serves until told to stop; requests that have begun are finished.
@@ -129,7 +109,7 @@ impl AdminSocket {
         // The semaphore is never closed.
         let place = Arc::clone(places).acquire_owned().await.ok();
         loop {
-            match self.listener.accept().await {
+            match self.file.listener().accept().await {
                 Ok((stream, _)) => return (stream, place),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept an admin connection");
@@ -140,36 +120,9 @@ impl AdminSocket {
     }
 }
 
-impl Drop for AdminSocket {
-    fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Makes the directory, and removes a socket that an agent left behind.
-async fn make_room(path: &Path) -> Result<(), BindError> {
-    let system = |source| BindError::System { path: path.to_owned(), source };
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).map_err(system)?;
-    }
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(system(source)),
-        Ok(file) if !file.file_type().is_socket() => return Err(BindError::NotASocket(path.to_owned())),
-        Ok(_) => {}
-    }
-    match timeout(PROBE, UnixStream::connect(path)).await {
-        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(system),
-        Ok(Err(source)) => Err(system(source)),
-        Ok(Ok(_)) | Err(_) => Err(BindError::InUse(path.to_owned())),
-    }
-}
-
 async fn serve_one<O: Operations>(stream: UnixStream, group: Option<u32>, operations: &O) {
     let peer = match stream.peer_cred() {
-        Ok(cred) => Peer { uid: cred.uid(), gid: cred.gid() },
+        Ok(cred) => Peer { uid: cred.uid(), gid: cred.gid(), pid: cred.pid().and_then(|pid| u32::try_from(pid).ok()) },
         Err(error) => {
             tracing::warn!(%error, "cannot tell who opened an admin connection; closed it");
             return;

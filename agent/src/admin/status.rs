@@ -1,6 +1,6 @@
 //! `weir status`: how the running agent is.
 
-use std::{fmt, time::Duration};
+use std::{fmt, fs, io, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,18 +11,30 @@ use super::{
 
 /// Arguments of `weir status`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Fail unless the agent runs in this container: while one container follows another, either may answer.
+    #[arg(long)]
+    here: bool,
+}
 
 /// Runs the command. An agent whose log takes no records fails the check.
 ///
 /// # Errors
 /// The configuration is wrong, or no agent answers.
-pub fn execute(_args: &Args, context: &Context) -> Result<Ended, Failure> {
+pub fn execute(args: &Args, context: &Context) -> Result<Ended, Failure> {
     let config = context.load()?;
     let socket = config.admin.socket().unwrap_or_else(|| config.admin.listen.as_ref());
     let status = client::wait(client::status(socket))?.map_err(|error| Failure::Failed(error.to_string()))?;
+    if args.here && !shares_mounts(status.pid).unwrap_or(false) {
+        return Err(Failure::Failed(format!("the agent that answers, process {}, runs elsewhere", status.pid)));
+    }
     context.print(&status)?;
     Ok(if status.log.failure.is_none() { Ended::Done } else { Ended::CheckFailed })
+}
+
+/// Whether a process is in this one's mount namespace.
+fn shares_mounts(pid: u32) -> io::Result<bool> {
+    Ok(fs::read_link(format!("/proc/{pid}/ns/mnt"))? == fs::read_link("/proc/self/ns/mnt")?)
 }
 
 impl fmt::Display for Status {

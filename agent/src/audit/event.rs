@@ -1,11 +1,14 @@
 //! What a record states, before it is written as OCSF. Payloads arrive here already masked.
 
+mod life;
+
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
+pub use self::life::Life;
 pub use super::{open_calls::OpenCall, payload::Payload};
 use crate::{identity::Workload, mcp::Era};
 
@@ -321,7 +324,20 @@ pub enum Agent {
     },
     /// `weir detach` removed the kernel side.
     Detached {
-        /// The user who asked.
-        uid: u32,
+        /// Who asked.
+        by: Requester,
     },
+    /// What else happened to it.
+    Life(Life),
+}
+
+/// Who asked the agent for something, as the kernel says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requester {
+    /// The effective user.
+    pub uid: u32,
+    /// The process, as the agent sees it; none where it does not.
+    pub pid: Option<u32>,
+    /// The user who logged in, whoever the process has become since; none for a process of the system.
+    pub login_uid: Option<u32>,
 }

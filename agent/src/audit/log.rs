@@ -3,22 +3,24 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
     chain::{LogId, MAX_EVENT},
     event::{Agent, Event, What},
+    head::Head,
     ocsf,
     open_calls::Mark,
+    queue::{Jobs, Queue},
     recovery::{OpenError, Recovery, boot_id},
-    writer,
+    writer::{self, Epoch},
 };
 use crate::config;
 
@@ -53,7 +55,7 @@ impl LogOptions {
 }
 
 /// Where a record stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// Its epoch.
     pub epoch: u64,
@@ -73,6 +75,9 @@ pub enum AppendError {
     /// The event cannot be written as JSON.
     #[error("the record cannot be written as JSON: {0}")]
     Render(Arc<serde_json::Error>),
+    /// The agent that the log was handed over to has not kept it.
+    #[error("the agent that keeps the audit log has not kept the record: {0}")]
+    Declined(String),
     /// The log was closed.
     #[error("the audit log is closed")]
     Closed,
@@ -131,6 +136,7 @@ pub struct Log {
 pub(super) enum Job {
     Append(Entry),
     Close(oneshot::Sender<Result<(), AppendError>>),
+    Release(oneshot::Sender<Result<Queue, AppendError>>),
 }
 
 /// A record on its way.
@@ -150,12 +156,28 @@ impl Log {
     /// # Errors
     /// [`OpenError`].
     pub fn open(options: &LogOptions) -> Result<(Self, Recovery), OpenError> {
-        let (queue, jobs) = mpsc::channel(QUEUE_RECORDS);
-        let opened = writer::open(options)?;
-        let status = Arc::clone(&opened.status);
+        let opened = writer::open(options, Epoch::Next)?;
+        let (log, jobs) = Self::waiting(Arc::clone(opened.writer.status()));
         writer::spawn(opened.writer, jobs)
-            .map_err(OpenError::io("start the writer thread of", Path::new(&options.dir)))?;
-        Ok((Self { queue, room: Arc::new(Semaphore::new(QUEUE_KIB)), status }, opened.recovery))
+            .map_err(|(error, _)| OpenError::io("start the writer thread of", &options.dir)(error))?;
+        Ok((log, opened.recovery))
+    }
+
+    /// A log that another agent is about to hand over: appends wait until the queue is opened.
+    ///
+    /// # Errors
+    /// [`OpenError::Head`] when there is no such log.
+    pub fn beside(options: &LogOptions) -> Result<(Self, Queue), OpenError> {
+        let Head { log, epoch, seq, .. } = Head::read(&options.dir).map_err(OpenError::Head)?;
+        let status = Status { log, epoch, last_seq: seq, appended: 0, refused: 0, bytes: 0, failing: None };
+        let status = Arc::new(Mutex::new(status));
+        let (log, jobs) = Self::waiting(Arc::clone(&status));
+        Ok((log, Queue::new(jobs, status)))
+    }
+
+    fn waiting(status: Arc<Mutex<Status>>) -> (Self, Jobs) {
+        let (queue, jobs) = mpsc::channel(QUEUE_RECORDS);
+        (Self { queue, room: Arc::new(Semaphore::new(QUEUE_KIB)), status }, Jobs::new(jobs))
     }
 
     /// Writes what an earlier agent left unsaid: `outcome = "unknown"` for each call it left open, and that the log was
@@ -188,18 +210,39 @@ impl Log {
         if event.len() > MAX_EVENT {
             return Err(AppendError::TooLarge(event.len()));
         }
+        self.send(event, mark).await?.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// Queues an event's text; the receipt comes when it is durable.
+    pub(super) async fn send(
+        &self,
+        event: String,
+        mark: Mark,
+    ) -> Result<oneshot::Receiver<Result<Receipt, AppendError>>, AppendError> {
         let kib = (event.len() >> 10) as u32 + 1;
         let room =
             Arc::clone(&self.room).acquire_many_owned(kib).await.map_err(|_: AcquireError| AppendError::Closed)?;
         let (reply, answer) = oneshot::channel();
         let job = Job::Append(Entry { event, mark, reply, _room: room });
         self.queue.send(job).await.map_err(|_| AppendError::Closed)?;
-        answer.await.map_err(|_| AppendError::Closed)?
+        Ok(answer)
     }
 
     /// How the log is doing.
     pub fn status(&self) -> Status {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes what is queued, syncs it, and lets go of the log's directory, so that another agent may open it. What is
+    /// appended from now on waits in the queue that is returned.
+    ///
+    /// # Errors
+    /// [`AppendError::Write`] when the last sync failed: then the log goes on as before. [`AppendError::Closed`] when it is
+    /// closed, or not this agent's.
+    pub async fn release(&self) -> Result<Queue, AppendError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Job::Release(reply)).await.map_err(|_| AppendError::Closed)?;
+        answer.await.map_err(|_| AppendError::Closed)?
     }
 
     /// Writes what is queued, syncs it, and ends the writer. Later appends fail with [`AppendError::Closed`].

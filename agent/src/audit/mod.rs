@@ -4,6 +4,7 @@
 //! |---|---|
 //! | say what happened | [`event`], with payloads bounded by [`payload`], written as OCSF by [`ocsf`] |
 //! | keep it | [`Log`](log::Log): one writer thread, group commit; [`recovery`] at its opening |
+//! | pass it from one agent to the next | [`queue`], [`relay`] |
 //! | read it back, with the directory alone | [`reader`], [`view`], [`verify`] |
 //! | agree on bytes | [`chain`] (the line), [`segment`] and [`head`] (the files) |
 
@@ -14,8 +15,10 @@ pub mod log;
 pub mod ocsf;
 pub mod open_calls;
 pub mod payload;
+pub mod queue;
 pub mod reader;
 pub mod recovery;
+pub mod relay;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod segment;

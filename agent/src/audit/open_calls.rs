@@ -38,7 +38,7 @@ impl Mark {
     }
 
     /// The mark of a record that was written earlier.
-    fn of_text(event: &str) -> Self {
+    pub(crate) fn of_text(event: &str) -> Self {
         #[derive(Deserialize)]
         struct Record<'a> {
             #[serde(borrow)]
@@ -137,6 +137,15 @@ pub(crate) struct Finder {
 }
 
 impl Finder {
+    /// Knows some already.
+    pub(crate) fn with(calls: Vec<OpenCall>) -> Self {
+        let mut ledger = Ledger::default();
+        for call in &calls {
+            ledger.enter(Mark::Opens(call.call_id), call.seq);
+        }
+        Self { ledger, open: calls.into_iter().map(|call| (call.call_id, call)).collect() }
+    }
+
     /// Looks at the record `seq`.
     pub(crate) fn see(&mut self, seq: u64, event: &str) {
         let mark = Mark::of_text(event);

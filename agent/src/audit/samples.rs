@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::{
     chain::{Link, LogId},
     event::{
-        Action, Agent, Call, Event, Flow, FlowEnd, Http, HttpRequest, Mcp, Outcome, Phase, Route, StreamEvents,
-        Verdict, What,
+        Action, Agent, Call, Event, Flow, FlowEnd, Http, HttpRequest, Life, Mcp, Outcome, Phase, Requester, Route,
+        StreamEvents, Verdict, What,
     },
     head::{Head, HeadFile},
     payload::{DigestKey, Payload, Payloads},
@@ -210,7 +210,12 @@ pub(crate) fn every_kind() -> Vec<Event> {
         Agent::Stopped { reason: "SIGTERM".into() },
         Agent::Recovered { cut_bytes: 1, lost_records: 2, open_calls: 3 },
         Agent::Attached { takeover: true },
-        Agent::Detached { uid: 0 },
+        Agent::Detached { by: Requester { uid: 0, pid: Some(7), login_uid: Some(1000) } },
+        Agent::Life(Life::TookOver { pid: 7, version: "0.1.0".into() }),
+        Agent::Life(Life::KeptOn { reason: "it has ended".into() }),
+        Agent::Life(Life::Drained { pid: 7, open_calls: 1 }),
+        Agent::Life(Life::FailedOpen { connections: 3, since: Timestamp::UNIX_EPOCH, until: Timestamp::UNIX_EPOCH }),
+        Agent::Life(Life::Watched { check: "links", healthy: false, detail: "weir_connect4 is detached".into() }),
     ] {
         all.push(event(What::Agent(agent)));
     }

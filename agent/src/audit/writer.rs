@@ -10,23 +10,22 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
 };
-
-use aws_lc_rs::rand;
-use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
 
 use super::{
     chain::{Link, LogId, hex},
     head::{Head, HeadError, HeadFile},
     log::{AppendError, Entry, Failing, Job, LogOptions, Receipt, Status, WriteError},
     open_calls::Ledger,
+    queue::{Jobs, Queue},
     recovery::{OpenError, Recovered, Recovery, recover},
     segment::{Segment, create_dir, sync_dir},
 };
 use crate::config::Durability;
+use aws_lc_rs::rand;
+use jiff::Timestamp;
 
 /// Most records in one commit.
 const BATCH: usize = 1024;
@@ -34,20 +33,32 @@ const BATCH: usize = 1024;
 /// A log ready to be written.
 pub(super) struct Opened {
     pub(super) writer: Writer,
-    pub(super) status: Arc<Mutex<Status>>,
     pub(super) recovery: Recovery,
 }
 
+/// Which epoch a log is opened in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Epoch {
+    /// The one after the last.
+    Next,
+    /// This one still, if no other has begun since.
+    StillOr(u64),
+}
+
 /// Locks, recovers and opens the log.
-pub(super) fn open(options: &LogOptions) -> Result<Opened, OpenError> {
+pub(super) fn open(options: &LogOptions, wanted: Epoch) -> Result<Opened, OpenError> {
     let LogOptions { dir, durability, segment_bytes, boot_id } = options;
     create_dir(dir).map_err(OpenError::io("create", dir))?;
     let lock = lock(dir)?;
     let head = read_or_create_head(dir, boot_id)?;
-    let Recovered { link, epoch, last_segment, ledger, recovery } = recover(dir, &head, boot_id)?;
+    let Recovered { link, epoch: last, last_segment, ledger, recovery } = recover(dir, &head, boot_id)?;
+    let epoch = match wanted {
+        Epoch::StillOr(epoch) if epoch == last => last,
+        _ => last + 1,
+    };
     let head = Head {
         log: head.log,
-        epoch,
+        epoch: last,
         seq: link.seq,
         hash: link.hash,
         synced: link.seq,
@@ -59,33 +70,25 @@ pub(super) fn open(options: &LogOptions) -> Result<Opened, OpenError> {
     head_file.write(&head).and_then(|()| head_file.sync()).map_err(io("write the head in"))?;
     let segment = last_segment.map(OpenSegment::open).transpose().map_err(io("open the last segment in"))?;
     let bytes = total_bytes(dir).map_err(io("list"))?;
-    let status = Status {
-        log: head.log.clone(),
-        epoch: epoch + 1,
-        last_seq: link.seq,
-        appended: 0,
-        refused: 0,
-        bytes,
-        failing: None,
-    };
-    let status = Arc::new(Mutex::new(status));
+    let status =
+        Status { log: head.log.clone(), epoch, last_seq: link.seq, appended: 0, refused: 0, bytes, failing: None };
     let writer = Writer {
         dir: dir.clone(),
         _lock: lock,
         durability: *durability,
         segment_bytes: *segment_bytes,
-        epoch: epoch + 1,
+        epoch,
         link,
         segment,
         head,
         head_file,
         ledger,
-        status: Arc::clone(&status),
+        status: Arc::new(Mutex::new(status)),
         buffer: Vec::new(),
         dirty: false,
         sync_failed: false,
     };
-    Ok(Opened { writer, status, recovery })
+    Ok(Opened { writer, recovery })
 }
 
 /// Takes the directory for this process, until the file is dropped.
@@ -133,32 +136,64 @@ fn total_bytes(dir: &Path) -> io::Result<u64> {
     Segment::list(dir)?.iter().map(|segment| Ok(fs::metadata(&segment.path)?.len())).sum()
 }
 
-/// Starts the writer's thread. It ends when it is closed or every [`Log`](super::log::Log) is gone.
-pub(super) fn spawn(writer: Writer, jobs: mpsc::Receiver<Job>) -> io::Result<()> {
-    thread::Builder::new().name("weir-audit".to_owned()).spawn(move || run(writer, jobs)).map(drop)
+/// Starts the writer's thread. It ends when it is closed, released, or every [`Log`](super::log::Log) is gone.
+///
+/// # Errors
+/// What the system said; the jobs are given back.
+pub(super) fn spawn(writer: Writer, jobs: Jobs) -> Result<(), (io::Error, Jobs)> {
+    // Given to the thread once it is there: what a thread was to own that could not be started would be lost.
+    let (give, given) = mpsc::channel();
+    let run_given = move || {
+        if let Ok((writer, jobs)) = given.recv() {
+            run(writer, jobs);
+        }
+    };
+    match thread::Builder::new().name("weir-audit".to_owned()).spawn(run_given) {
+        Ok(_) => give.send((writer, jobs)).map_err(|error| (io::Error::other("the thread has ended"), error.0.1)),
+        Err(error) => Err((error, jobs)),
+    }
 }
 
-fn run(mut writer: Writer, mut jobs: mpsc::Receiver<Job>) {
-    let mut batch = Vec::with_capacity(BATCH);
-    let mut closing: Option<oneshot::Sender<_>> = None;
-    while closing.is_none() && jobs.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let mut entries = Vec::with_capacity(batch.len());
-        for job in batch.drain(..) {
-            match job {
-                Job::Append(entry) if closing.is_none() => entries.push(entry),
-                // Dropping the reply tells the caller that the log is closed.
-                Job::Append(_) => {}
-                Job::Close(reply) => closing = closing.or(Some(reply)),
+fn run(mut writer: Writer, mut jobs: Jobs) {
+    while let Some(mut batch) = jobs.take(BATCH) {
+        let order = batch.iter().position(|job| !matches!(job, Job::Append(_))).unwrap_or(batch.len());
+        let mut after = batch.split_off(order);
+        let entry = |job| match job {
+            Job::Append(entry) => Some(entry),
+            Job::Close(_) | Job::Release(_) => None,
+        };
+        writer.append(batch.into_iter().filter_map(entry).collect());
+        if after.is_empty() {
+            continue;
+        }
+        match after.remove(0) {
+            Job::Append(_) => {}
+            Job::Close(reply) => {
+                let result = writer.finish().map_err(|error| AppendError::Write(Arc::new(error)));
+                // Unlocked before the answer: whoever waits for it may open the log at once. Dropping the other replies
+                // tells their callers that the log is closed.
+                drop((writer, jobs, after));
+                let _ = reply.send(result);
+                return;
+            }
+            Job::Release(reply) => {
+                jobs.put_back(after);
+                match writer.finish() {
+                    Ok(()) => {
+                        let status = Arc::clone(&writer.status);
+                        drop(writer);
+                        let _ = reply.send(Ok(Queue::new(jobs, status)));
+                        return;
+                    }
+                    Err(error) => {
+                        let _ = reply.send(Err(AppendError::Write(Arc::new(error))));
+                    }
+                }
             }
         }
-        writer.append(entries);
     }
-    let result = writer.finish().map_err(|error| AppendError::Write(Arc::new(error)));
-    // Unlocked before the answer: whoever waits for it may open the log at once.
-    drop(writer);
-    drop(jobs);
-    if let Some(reply) = closing {
-        let _ = reply.send(result);
+    if let Err(error) = writer.finish() {
+        tracing::error!(%error, "the audit log could not be synced at its end");
     }
 }
 
@@ -198,6 +233,19 @@ impl OpenSegment {
 }
 
 impl Writer {
+    /// How the log is doing.
+    pub(super) fn status(&self) -> &Arc<Mutex<Status>> {
+        &self.status
+    }
+
+    /// Has the writer say elsewhere how it is doing.
+    pub(super) fn reporting_to(mut self, status: &Arc<Mutex<Status>>) -> Self {
+        let present = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        *status.lock().unwrap_or_else(PoisonError::into_inner) = present;
+        self.status = Arc::clone(status);
+        self
+    }
+
     /// Commits the records together and answers each.
     pub(super) fn append(&mut self, entries: Vec<Entry>) {
         if entries.is_empty() {

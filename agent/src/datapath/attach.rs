@@ -2,9 +2,9 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use aya::{
@@ -56,6 +56,23 @@ pub struct AttachOptions<'a> {
     pub verbosity: Verbosity,
     /// How many flows may wait to be accepted; none for the default of 65,536. Only counts when the maps are new.
     pub max_pending: Option<u32>,
+}
+
+impl AttachOptions<'_> {
+    fn settings(&self) -> Settings {
+        Settings { take_all: self.take_all.into(), allow_raw: self.allow_raw.into() }
+    }
+}
+
+/// The agent's own programs, loaded, for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Programs {
+    bpffs: PathBuf,
+    base: CgroupId,
+    base_dir: OwnedFd,
+    programs: Vec<(&'static str, Hook, ProgramFd)>,
+    /// As this agent wants them.
+    settings: Mutex<Settings>,
 }
 
 /// The programs are attached.
@@ -142,12 +159,38 @@ impl Datapath {
         let log = KernelLog::new(&mut ebpf)?;
         let announcements = Announcements::take(&mut ebpf)?;
         let maps = Arc::new(Maps::take(&mut ebpf)?);
-        let datapath = Self { maps };
-        datapath.set(|_| Settings { take_all: options.take_all.into(), allow_raw: options.allow_raw.into() })?;
+        let base_dir = options.cgroups.base_dir().try_clone_to_owned().map_err(|source| AttachError::Attach {
+            name: PROGRAMS[0].0,
+            cgroup: options.cgroups.base_id(),
+            source,
+        })?;
+        let programs = Programs {
+            bpffs: options.bpffs.clone(),
+            base: options.cgroups.base_id(),
+            base_dir,
+            programs,
+            settings: Mutex::new(options.settings()),
+        };
+        let datapath = Self { maps, programs: Arc::new(programs) };
+        datapath.set(|_| options.settings())?;
 
-        let takeover = attach_programs(&pins, options.cgroups, &programs)?;
+        let takeover = datapath.programs.attach(&pins)?;
         pins.remove_others(&PROGRAMS.map(|(name, _)| name))?;
         Ok(Attached { datapath, log, announcements, takeover })
+    }
+
+    /// Has this agent's programs and settings in force again, after another agent began to take over and failed. Links that
+    /// it made or moved are set right.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError`].
+    pub fn reclaim(&self) -> Result<(), AttachError> {
+        let Programs { bpffs, settings, .. } = &*self.programs;
+        self.programs.attach(&Pins::open(bpffs)?)?;
+        let own = *settings.lock().unwrap_or_else(PoisonError::into_inner);
+        self.set(|_| own)?;
+        Ok(())
     }
 
     /// Whether every TCP destination is taken, or registered ones only.
@@ -171,8 +214,9 @@ impl Datapath {
     fn set(&self, change: impl FnOnce(Settings) -> Settings) -> Result<(), MapsError> {
         let settings = &self.maps.settings;
         let mut map = settings.lock();
-        let present = map.get(&0, 0).map_err(settings.failed())?;
-        map.set(0, change(present), 0).map_err(settings.failed())
+        let changed = change(map.get(&0, 0).map_err(settings.failed())?);
+        *self.programs.settings.lock().unwrap_or_else(PoisonError::into_inner) = changed;
+        map.set(0, changed, 0).map_err(settings.failed())
     }
 }
 
@@ -236,34 +280,32 @@ fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<ProgramFd, Attach
     program.fd().and_then(|fd| fd.try_clone().map_err(ProgramError::IOError)).map_err(refused)
 }
 
-/// Whether any link was an earlier agent's.
-fn attach_programs(
-    pins: &Pins,
-    cgroups: &CgroupTree,
-    programs: &[(&'static str, Hook, ProgramFd)],
-) -> Result<bool, AttachError> {
-    let mut made = Vec::new();
-    let mut takeover = false;
-    for (name, hook, program) in programs {
-        let refused = |source| AttachError::Attach { name, cgroup: cgroups.base_id(), source };
-        let attached = take_over(pins, cgroups.base_id(), name, program.as_fd()).and_then(|taken| {
-            if taken {
-                takeover = true;
-                return Ok(());
+impl Programs {
+    /// Attaches each, or swaps it for another agent's. Says whether any link was there.
+    fn attach(&self, pins: &Pins) -> Result<bool, AttachError> {
+        let mut made = Vec::new();
+        let mut takeover = false;
+        for (name, hook, program) in &self.programs {
+            let refused = |source| AttachError::Attach { name, cgroup: self.base, source };
+            let attached = take_over(pins, self.base, name, program.as_fd()).and_then(|taken| {
+                if taken {
+                    takeover = true;
+                    return Ok(());
+                }
+                let link = sys::attach(program.as_fd(), self.base_dir.as_fd(), *hook).map_err(refused)?;
+                pins.pin_link(name, link.as_fd())?;
+                made.push(*name);
+                Ok(())
+            });
+            if let Err(error) = attached {
+                for name in made.into_iter().rev() {
+                    pins.detach_link(name)?;
+                }
+                return Err(error);
             }
-            let link = sys::attach(program.as_fd(), cgroups.base_dir(), *hook).map_err(refused)?;
-            pins.pin_link(name, link.as_fd())?;
-            made.push(*name);
-            Ok(())
-        });
-        if let Err(error) = attached {
-            for name in made.into_iter().rev() {
-                pins.detach_link(name)?;
-            }
-            return Err(error);
         }
+        Ok(takeover)
     }
-    Ok(takeover)
 }
 
 /// Swaps the program of a pinned link, if there is one and it sits where it should. One that does not is removed.

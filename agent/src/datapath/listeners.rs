@@ -15,6 +15,7 @@ use super::{
     Datapath, Netns, NetnsCookie, NetnsError, Visitor,
     maps::{Maps, MapsError},
     netns::{current_cookie, tcp_socket},
+    sys,
 };
 
 /// Connections that may wait for `accept()`; the kernel caps it at `net.core.somaxconn`.
@@ -68,6 +69,7 @@ pub struct Published {
     maps: Arc<Maps>,
     netns: NetnsCookie,
     ports: ListenerPorts,
+    is_left: bool,
 }
 
 impl Published {
@@ -85,11 +87,19 @@ impl Published {
     pub fn renew(&self) -> Result<(), MapsError> {
         self.maps.listeners.insert(&self.netns.0, &self.ports)
     }
+
+    /// Ends this without ending the redirection: another agent has the same listeners.
+    pub fn leave(mut self) {
+        self.is_left = true;
+    }
 }
 
 impl Drop for Published {
     fn drop(&mut self) {
-        let Self { maps, netns, ports } = self;
+        let Self { maps, netns, ports, is_left } = self;
+        if *is_left {
+            return;
+        }
         let withdraw = || match maps.listeners.get(&netns.0)? {
             Some(current) if current == *ports => maps.listeners.remove(&netns.0),
             _ => Ok(()),
@@ -132,6 +142,17 @@ impl Datapath {
         self.publish(cookie, v4, v6)
     }
 
+    /// Takes over what another agent opened: the same sockets, so that no connection notices. The other is to
+    /// [leave](Published::leave) its own.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`].
+    pub fn adopt_listeners(&self, v4: TcpListener, v6: Option<TcpListener>) -> Result<Listeners, ListenError> {
+        let cookie = sys::netns_cookie(&v4).map_err(NetnsError::Socket)?;
+        self.publish(NetnsCookie(cookie), v4, v6)
+    }
+
     fn publish(&self, cookie: NetnsCookie, v4: TcpListener, v6: Option<TcpListener>) -> Result<Listeners, ListenError> {
         self.mark(&v4)?;
         if let Some(v6) = &v6 {
@@ -139,7 +160,8 @@ impl Datapath {
         }
         let ports = ListenerPorts { v4: port(&v4)?, v6: v6.as_ref().map_or(Ok(0), port)? };
         self.maps.listeners.insert(&cookie.0, &ports)?;
-        Ok(Listeners { published: Published { maps: Arc::clone(&self.maps), netns: cookie, ports }, v4, v6 })
+        let published = Published { maps: Arc::clone(&self.maps), netns: cookie, ports, is_left: false };
+        Ok(Listeners { published, v4, v6 })
     }
 
     fn mark(&self, listener: &TcpListener) -> Result<(), MapsError> {

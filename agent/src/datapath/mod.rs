@@ -30,6 +30,7 @@ mod sys;
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::Serialize;
+pub use weir_ebpf::ABI;
 
 pub(crate) use self::flows::since_boot;
 pub use self::{
@@ -52,6 +53,7 @@ pub use self::{
 #[derive(Debug, Clone)]
 pub struct Datapath {
     maps: Arc<maps::Maps>,
+    programs: Arc<attach::Programs>,
 }
 
 /// A cgroup2 id: the inode of its directory, as `bpf_get_current_cgroup_id` returns it.

@@ -5,7 +5,7 @@ use std::{
     hash::{Hash, Hasher},
     io,
     marker::PhantomData,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     panic::resume_unwind,
     path::Path,
     sync::Arc,
@@ -121,6 +121,12 @@ impl Netns {
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         let stat = fstat(&fd)?;
         Ok(Self { file: Arc::new(fd), id: NetnsId { device: stat.st_dev, inode: stat.st_ino } })
+    }
+
+    /// A descriptor of the namespace's file.
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// Which namespace this is.

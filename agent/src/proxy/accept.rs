@@ -27,7 +27,7 @@ pub(crate) struct Place {
 }
 
 /// Accepts until the place ends or the drain begins.
-pub(crate) async fn run(shared: Arc<Shared>, place: Place, listener: TcpListener) {
+pub(crate) async fn run(shared: Arc<Shared>, place: Place, listener: Arc<TcpListener>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, request::Parts, uri::Scheme};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONNECTION, request::Parts, uri::Scheme};
 use hyper::{
     body::{Body as _, Incoming},
     server::conn::{http1, http2},
@@ -98,7 +98,7 @@ impl Connection {
         } else {
             let (io, watch) = Watched::new(io, header_bytes);
             watched = Some(Arc::clone(&watch));
-            let service = service_fn(move |request| Arc::clone(&self).exchange(request, Some(Arc::clone(&watch))));
+            let service = service_fn(move |request| Arc::clone(&self).exchange_or_last(request, Arc::clone(&watch)));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(std::time::Duration::from_millis(limits.header_timeout_ms))
@@ -109,7 +109,9 @@ impl Connection {
             tokio::select! {
                 ended = connection.as_mut() => ended,
                 () = shared.drain.started() => {
-                    connection.as_mut().graceful_shutdown();
+                    if !shared.drain.is_gentle() {
+                        connection.as_mut().graceful_shutdown();
+                    }
                     shared.drain.bound(connection).await.unwrap_or(Ok(()))
                 }
             }
@@ -117,6 +119,20 @@ impl Connection {
         // What hyper refuses in its own words it need not call an error.
         let ambiguity = || watched.and_then(|watch| watch.ambiguity()).map(str::to_owned);
         ended.err().map(|error| describe(&error)).or_else(ambiguity)
+    }
+
+    /// An exchange of HTTP/1.1; the last on its connection, if another agent takes the next connections.
+    async fn exchange_or_last(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        watch: Arc<Watch>,
+    ) -> Result<Response<Body>, BoxError> {
+        let shared = Arc::clone(&self.shared);
+        let mut response = self.exchange(request, Some(watch)).await?;
+        if shared.drain.is_gentle() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
     }
 
     async fn exchange(

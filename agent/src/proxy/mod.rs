@@ -64,8 +64,8 @@ use self::{
     versions::Versions,
 };
 pub use self::{
-    names::NamesError,
-    namespaces::{Namespaces, NamespacesError, NamespacesStatus},
+    names::{KnownAddress, NamesError},
+    namespaces::{Inherited, Lent, Namespaces, NamespacesError, NamespacesStatus},
 };
 use crate::{
     audit::{
@@ -249,6 +249,16 @@ impl Proxy {
         self.shared.names.addresses_of(endpoint)
     }
 
+    /// Every address that has been learnt, for the next agent.
+    pub fn known_addresses(&self) -> Vec<KnownAddress> {
+        self.shared.names.known()
+    }
+
+    /// Takes over what another agent has learnt; told to the kernel with the next names.
+    pub fn adopt_addresses(&self, addresses: Vec<KnownAddress>) {
+        self.shared.names.adopt(addresses);
+    }
+
     /// The proxy's state.
     pub fn status(&self) -> ProxyStatus {
         let shared = &self.shared;
@@ -264,8 +274,19 @@ impl Proxy {
     /// Stops taking connections, lets what runs finish for at most `patience`, then cuts the rest. Every call that is
     /// still open has its end recorded.
     pub async fn drain(&self, patience: Duration) {
+        self.shared.drain.start();
+        self.finish(patience).await;
+    }
+
+    /// The same when another agent takes the connections from now on: HTTP connections are left open until their next
+    /// response.
+    pub async fn drain_gently(&self, patience: Duration) {
+        self.shared.drain.start_gently();
+        self.finish(patience).await;
+    }
+
+    async fn finish(&self, patience: Duration) {
         let shared = &self.shared;
-        shared.drain.start();
         shared.tasks.close();
         if tokio::time::timeout(patience, shared.tasks.wait()).await.is_err() {
             shared.drain.expire();

@@ -17,6 +17,7 @@ use hickory_resolver::{
     net::runtime::TokioRuntimeProvider,
     system_conf::parse_resolv_conf,
 };
+use serde::{Deserialize, Serialize};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::{
@@ -131,6 +132,26 @@ impl Names {
         destinations
     }
 
+    /// What is known, for another agent.
+    pub(crate) fn known(&self) -> Vec<KnownAddress> {
+        let learnt = self.learnt.read().unwrap_or_else(PoisonError::into_inner);
+        let known = learnt.iter().flat_map(|(ip, hosts)| {
+            hosts.iter().map(|(host, seen)| KnownAddress { ip: *ip, host: host.to_string(), age: seen.elapsed() })
+        });
+        known.collect()
+    }
+
+    /// What another agent knew. Of hosts that are not registered any more it is without effect.
+    pub(crate) fn adopt(&self, known: Vec<KnownAddress>) {
+        let now = Instant::now();
+        let mut learnt = self.learnt.write().unwrap_or_else(PoisonError::into_inner);
+        for KnownAddress { ip, host, age } in known {
+            if let (Ok(host), Some(seen)) = (host.parse::<Host>(), now.checked_sub(age)) {
+                learnt.entry(ip).or_default().entry(host).or_insert(seen);
+            }
+        }
+    }
+
     fn learn(&self, host: &Host, ip: IpAddr) {
         let ip = ip.to_canonical();
         let mut learnt = self.learnt.write().unwrap_or_else(PoisonError::into_inner);
@@ -208,6 +229,15 @@ impl Names {
             tracing::error!(%error, "registered addresses could not be given to the kernel");
         }
     }
+}
+
+/// An address of a registered host, as one agent tells the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownAddress {
+    ip: IpAddr,
+    host: String,
+    /// Since an answer last named it.
+    age: Duration,
 }
 
 /// Why the endpoints cannot be served.

@@ -12,6 +12,8 @@ mod failures;
 mod failures_limits;
 mod failures_midway;
 mod failures_start;
+mod handover;
+mod handover_halfway;
 mod hostile_h2;
 mod hostile_http;
 mod hostile_json;

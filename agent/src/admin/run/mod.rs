@@ -1,14 +1,16 @@
-//! `weir run`: puts the rooms together, in the order in which they depend on each other, runs until a signal, and takes
-//! them apart again.
+//! `weir run`: puts the rooms together, in the order in which they depend on each other, runs until a signal or until another
+//! agent takes over ([`handover`]), and takes them apart again.
 //!
 //! Until the last step of the start nothing is redirected that could not be served; from the first step of the stop on,
 //! what would be redirected is denied. The programs stay attached: a stopped agent leaves registered endpoints
 //! unreachable, not unwatched. `weir detach` removes them.
 
+mod ending;
 mod operations;
+mod origin;
+mod parts;
 
 use std::{
-    collections::HashMap,
     fmt::Display,
     io,
     num::NonZeroUsize,
@@ -18,25 +20,36 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use weir_certs::Host as CertHost;
 
-use self::operations::Running;
-use super::{Context, Ended, Failure, server::AdminSocket};
+use self::{
+    ending::{Ending, StopSignals},
+    operations::Running,
+    origin::{Begun, Origin},
+    parts::{certificate_hosts, scope, verifiers, workloads},
+};
+use super::{
+    Context, Ended, Failure,
+    handover::{
+        self, Terms,
+        offer::{Estate, HandedOver},
+    },
+    socket::SocketFile,
+};
 use crate::{
     audit::{
-        event::{Agent, Event, What},
-        log::{Log, LogOptions},
+        event::{Agent, Event, Life, What},
+        log::{AppendError, Log, LogOptions},
         payload::{DigestKey, Payloads},
     },
     config::{self, Config, OnFailure, RawSockets, TcpScope},
-    datapath::{AttachOptions, Attached, CgroupPath, CgroupTree, Datapath, Scope, Verbosity},
-    identity::Workloads,
+    datapath::{AttachOptions, Attached, CgroupTree, Datapath, Verbosity},
     mask::{MaskKey, Masks},
     proxy::{Namespaces, Parts, Proxy},
-    tls::{Minter, Upstream, Upstreams},
+    tls::Minter,
     trust::Authority,
 };
 
@@ -48,18 +61,23 @@ const RENEWAL_CHECK: Duration = Duration::from_secs(600);
 
 /// Arguments of `weir run`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// After another agent has taken over and everything open has ended, wait for the signal to stop: for supervisors
+    /// that start again what ends.
+    #[arg(long)]
+    stay: bool,
+}
 
 /// Runs the agent until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// Whatever keeps it from starting, with what to do.
-pub fn execute(_args: &Args, context: &Context) -> Result<Ended, Failure> {
+pub fn execute(args: &Args, context: &Context) -> Result<Ended, Failure> {
     let config = config::load_with_files(&context.config)?;
     refuse_what_is_not_there(&config)?;
     start_diagnostics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
-    runtime.block_on(run(Arc::new(config)))?;
+    runtime.block_on(run(Arc::new(config), args.stay))?;
     Ok(Ended::Done)
 }
 
@@ -90,7 +108,7 @@ fn start_diagnostics() {
     let _ = subscriber.try_init();
 }
 
-async fn run(config: Arc<Config>) -> Result<(), Failure> {
+async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     // Before anything is opened: a signal that comes during the start is an order to stop, not a crash.
     let mut stop_signals = StopSignals::watch().map_err(failed)?;
     let hosts = certificate_hosts(&config)?;
@@ -103,12 +121,16 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
     let digest_key = DigestKey::load_or_create(&config.state_dir.join("digest.key")).map_err(failed)?;
     let mask_key = MaskKey::from_bytes(&digest_key.derive("weir-mask-v1"));
     let config_digest = digest_key.digest(&serde_json::to_vec(&*config).map_err(failed)?);
+    let (system_roots, verifiers) = verifiers(&config, &authority)?;
+    let masks = Masks::compile(&config.masks).map_err(failed)?;
+    let cgroups = Arc::new(CgroupTree::open(&config.intercept.base).map_err(failed)?);
+    let scope = scope(&config, &cgroups)?;
     let options = LogOptions::from_config(&config).map_err(failed)?;
-    let (log, recovery) = Log::open(&options).map_err(failed)?;
+    let (origin, log) = Origin::find(&config, &options)?;
 
     // What can fail without the kernel's help fails before anything is attached: it would stay, and deny.
-    let socket = bind_admin(&config).await?;
-    let cgroups = Arc::new(CgroupTree::open(&config.intercept.base).map_err(failed)?);
+    let mut socket = origin.bind_admin(&config).await?;
+    let mut next = SocketFile::bind_aside(&handover::socket_path(&config.state_dir), None).map_err(failed)?;
     let Attached { datapath, log: kernel_log, takeover, announcements } = Datapath::attach(&AttachOptions {
         cgroups: &cgroups,
         bpffs: config.intercept.bpffs.clone(),
@@ -124,19 +146,13 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
         tracing::warn!(%error, "the eBPF programs' log has ended");
     });
 
-    let started = Agent::Started { version: env!("CARGO_PKG_VERSION"), config_digest, boot_id: options.boot_id };
-    log.settle(recovery).await.map_err(failed)?;
-    record(&log, started).await?;
-    record(&log, Agent::Attached { takeover }).await?;
-
-    let (system_roots, verifiers) = verifiers(&config, &authority)?;
     let proxy = Proxy::new(Parts {
         datapath: datapath.clone(),
         workloads: workloads(&config, &cgroups),
         minter: Arc::clone(&minter),
         system_roots,
         verifiers,
-        masks: Masks::compile(&config.masks).map_err(failed)?,
+        masks,
         mask_key,
         payloads: Payloads::new(digest_key, config.audit.payload_bytes),
         log: log.clone(),
@@ -144,9 +160,13 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
     })
     .map_err(failed)?;
 
-    let scope = scope(&config, &cgroups)?;
-    let namespaces = Namespaces::open(&proxy, cgroups, scope.clone(), announcements).await.map_err(failed)?;
-    proxy.start_names().await;
+    let started =
+        Agent::Started { version: env!("CARGO_PKG_VERSION"), config_digest, boot_id: options.boot_id.clone() };
+    let first = [started, Agent::Attached { takeover }];
+    let Begun { namespaces, predecessor } = origin.begin(&log, &options, &proxy, first).await?;
+    let namespaces =
+        Namespaces::open(&proxy, cgroups, scope.clone(), announcements, namespaces).await.map_err(failed)?;
+    learn_names(&proxy, predecessor.is_some()).await;
     proxy.start_housekeeping();
     datapath.set_scope(&scope.include, &scope.exclude).map_err(failed)?;
     namespaces.recount();
@@ -155,87 +175,85 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
     let running = Arc::new(Running::new(
         Arc::clone(&config),
         proxy.clone(),
-        datapath,
+        datapath.clone(),
         log.clone(),
         namespaces.clone(),
         Arc::clone(&minter),
     ));
     let stop = CancellationToken::new();
     let renewal = tokio::spawn(renew(authority, hosts, Arc::clone(&minter)));
+    origin::put_in_place(&mut socket, &mut next)?;
     let admin = tokio::spawn(socket.serve(running, stop.clone()));
-    notify(&[sd_notify::NotifyState::Ready]);
+    // The main process follows the work: it is another one after a hand-over.
+    notify(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
     tracing::info!(endpoints = config.endpoints.len(), takeover, "ready");
 
-    let reason = stop_signals.next().await;
-    notify(&[sd_notify::NotifyState::Stopping]);
-    tracing::info!(reason, "draining");
-    // From here on new connections are denied in the kernel instead of waiting for an accept that never comes.
-    namespaces.withdraw();
-    proxy.drain(Duration::from_millis(config.limits.drain_ms)).await;
+    let estate = Estate {
+        terms: Terms::of(&config),
+        proxy: proxy.clone(),
+        namespaces: namespaces.clone(),
+        datapath,
+        log: log.clone(),
+        log_options: options,
+    };
+    let ending = stop_signals.or_successor(&next, Arc::new(estate)).await?;
+    drop(next);
+    let patience = Duration::from_millis(config.limits.drain_ms);
+    match &ending {
+        Ending::Ordered(reason) => {
+            notify(&[NotifyState::Stopping]);
+            tracing::info!(reason, "draining");
+            // From here on new connections are denied in the kernel instead of waiting for an accept that never comes.
+            namespaces.withdraw();
+            proxy.drain(patience).await;
+        }
+        Ending::Replaced(HandedOver { lost }) => {
+            tracing::info!("another agent serves; draining");
+            tokio::select! {
+                () = proxy.drain_gently(patience) => {}
+                () = lost.cancelled() => return Err(failed("the agent that took over has ended: what was open is cut")),
+            }
+        }
+    }
     stop.cancel();
     let _ = admin.await;
     renewal.abort();
     drop(registration);
-    record(&log, Agent::Stopped { reason: reason.into() }).await?;
-    log.close().await.map_err(failed)
+    if let Some(ended) = predecessor {
+        // It drains for as long as this one would, and began earlier.
+        let _ = tokio::time::timeout(patience, ended).await;
+    }
+    if let Ending::Ordered(reason) = ending {
+        record(&log, Agent::Stopped { reason: reason.into() }).await?;
+        return log.close().await.map_err(failed);
+    }
+    log.close().await.map_err(failed)?;
+    if stay {
+        stop_signals.next().await;
+    }
+    Ok(())
+}
+
+/// Learns the registered addresses. Those that another agent knew need no answer from a name server.
+async fn learn_names(proxy: &Proxy, are_known: bool) {
+    let learning = {
+        let proxy = proxy.clone();
+        tokio::spawn(async move { proxy.start_names().await })
+    };
+    if !are_known {
+        let _ = learning.await;
+    }
+}
+
+/// Records one event of the agent's life.
+pub(super) async fn record_life(log: &Log, life: Life) -> Result<(), AppendError> {
+    let event = Event { time: Timestamp::now(), what: What::Agent(Agent::Life(life)) };
+    log.append(event).await.map(drop)
 }
 
 async fn record(log: &Log, what: Agent) -> Result<(), Failure> {
     let event = Event { time: Timestamp::now(), what: What::Agent(what) };
     log.append(event).await.map(drop).map_err(failed)
-}
-
-/// The names and addresses that the intermediate may sign for.
-fn certificate_hosts(config: &Config) -> Result<Vec<CertHost>, Failure> {
-    let patterns = config.endpoints.iter().flat_map(|endpoint| &endpoint.hosts);
-    patterns.map(|host| host.parse().map_err(failed)).collect()
-}
-
-fn verifiers(config: &Config, authority: &Authority) -> Result<(Upstream, HashMap<String, Upstream>), Failure> {
-    let upstreams =
-        Upstreams::load(std::slice::from_ref(authority.root()), &config.tls.upstream_roots).map_err(failed)?;
-    let system = upstreams.endpoint(None).map_err(failed)?;
-    let verifier = |endpoint: &config::Endpoint| {
-        let ca: Option<&PathBuf> = endpoint.upstream_ca.as_ref();
-        Ok((endpoint.name.clone(), upstreams.endpoint(ca.map(PathBuf::as_path)).map_err(failed)?))
-    };
-    Ok((system, config.endpoints.iter().map(verifier).collect::<Result<_, Failure>>()?))
-}
-
-fn workloads(config: &Config, cgroups: &Arc<CgroupTree>) -> Workloads {
-    let cgroups = Arc::clone(cgroups);
-    Workloads::new(&config.intercept.base, move |id| match cgroups.path_of(id) {
-        Ok(Some(CgroupPath::Inside(path))) => Some(path),
-        // Outside the base nothing is known of how paths are to be read.
-        Ok(Some(CgroupPath::Outside(_)) | None) => None,
-        Err(error) => {
-            tracing::warn!(%error, cgroup = id.0, "a cgroup's path could not be found");
-            None
-        }
-    })
-}
-
-fn scope(config: &Config, cgroups: &CgroupTree) -> Result<Scope, Failure> {
-    let ids = |paths: &[String]| {
-        let id = |path: &String| {
-            cgroups.id_of(path).map_err(|error| {
-                Failure::Failed(format!(
-                    "{error}; a cgroup in `intercept` must exist when the agent starts, or name its parent"
-                ))
-            })
-        };
-        paths.iter().map(id).collect::<Result<Vec<_>, Failure>>()
-    };
-    Ok(Scope { include: ids(&config.intercept.cgroups)?, exclude: ids(&config.intercept.exclude)? })
-}
-
-async fn bind_admin(config: &Config) -> Result<AdminSocket, Failure> {
-    let path = config.admin.socket().ok_or_else(|| Failure::Usage("admin.listen is not `unix:<path>`".into()))?;
-    let bound = AdminSocket::bind(path, config.admin.group).await;
-    bound.map_err(|error| match rustix::process::geteuid().is_root() {
-        true => failed(error),
-        false => Failure::Failed(format!("{error}; weir run needs root")),
-    })
 }
 
 /// Has the intermediate replaced when half its life is over, by a process of its own that may read the root's key.
@@ -253,29 +271,8 @@ async fn renew(authority: Authority, hosts: Vec<CertHost>, minter: Arc<Minter>) 
     }
 }
 
-/// The signals that end the agent in order.
-struct StopSignals {
-    term: Signal,
-    int: Signal,
-}
-
-impl StopSignals {
-    /// From here on neither ends the process by itself.
-    fn watch() -> io::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
-    }
-
-    /// Waits for the next, and names it.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.term.recv() => "SIGTERM",
-            _ = self.int.recv() => "SIGINT",
-        }
-    }
-}
-
 /// Tells systemd, where it is there to be told.
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "systemd was not told");
     }

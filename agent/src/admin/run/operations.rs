@@ -9,11 +9,11 @@ use jiff::Timestamp;
 
 use crate::{
     admin::{
-        detach::record_and_detach,
+        detach::{login_uid, record_and_detach},
         protocol::{self, CaStatus, Detached, EndpointStatus, FlowsStatus, ListenerStatus, LogStatus, Status},
         server::{Operations, Peer},
     },
-    audit::log::Log,
+    audit::{event::Requester, log::Log},
     config::Config,
     datapath::{Datapath, EndpointCounts, EndpointIndex},
     proxy::{Namespaces, NamespacesStatus, Proxy},
@@ -125,6 +125,8 @@ impl Operations for Running {
     }
 
     async fn detach(&self, by: Peer) -> Result<Detached, String> {
-        record_and_detach(&self.log, &self.config.intercept.bpffs, by.uid).await
+        let Peer { uid, gid: _, pid } = by;
+        let by = Requester { uid, pid, login_uid: pid.and_then(login_uid) };
+        record_and_detach(&self.log, &self.config.intercept.bpffs, by).await
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::Mutex;
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Mutex};
 
 use rustix::process::{getegid, geteuid};
 use tempfile::TempDir;
@@ -65,7 +65,7 @@ async fn status_and_detach() {
     assert_eq!(client::status(&running.path).await.expect("answered"), a_status());
     assert_eq!(client::detach(&running.path).await.expect("answered"), Detached { seq: 42 });
     let by = *running.agent.detached_by.lock().expect("not poisoned");
-    assert_eq!(by, Some(Peer { uid: geteuid().as_raw(), gid: getegid().as_raw() }));
+    assert_eq!(by, Some(Peer { uid: geteuid().as_raw(), gid: getegid().as_raw(), pid: Some(std::process::id()) }));
     let again = client::detach(&running.path).await.expect_err("refused");
     assert!(matches!(&again, ClientError::Refused(why) if why == "already detached"), "{again}");
 }
@@ -113,10 +113,10 @@ async fn a_socket_left_behind_is_replaced_and_a_file_is_not() {
 
 #[test]
 fn root_and_the_group_only() {
-    assert!(may(Peer { uid: 0, gid: 5 }, None));
-    assert!(may(Peer { uid: 1000, gid: 5 }, Some(5)));
-    assert!(!may(Peer { uid: 1000, gid: 5 }, Some(6)));
-    assert!(!may(Peer { uid: 1000, gid: 0 }, None));
+    assert!(may(Peer { uid: 0, gid: 5, pid: None }, None));
+    assert!(may(Peer { uid: 1000, gid: 5, pid: None }, Some(5)));
+    assert!(!may(Peer { uid: 1000, gid: 5, pid: None }, Some(6)));
+    assert!(!may(Peer { uid: 1000, gid: 0, pid: None }, None));
 }
 
 /// Sends bytes and reads the answer to its end.

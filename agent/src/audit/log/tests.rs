@@ -291,7 +291,7 @@ async fn a_record_that_does_not_fit_a_line_is_refused() {
 #[test]
 fn a_failed_sync_is_refused_and_its_bytes_are_written_anew() {
     let dir = tempfile::tempdir().unwrap();
-    let mut writer = writer::open(&options(dir.path())).unwrap().writer;
+    let mut writer = writer::open(&options(dir.path()), Epoch::Next).unwrap().writer;
     let append = |writer: &mut writer::Writer| {
         let (reply, mut answer) = oneshot::channel();
         let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();

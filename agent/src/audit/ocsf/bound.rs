@@ -3,7 +3,7 @@
 use serde_json::value::to_raw_value;
 
 use super::super::{
-    event::{Agent, Call, Flow, Http, HttpRequest, Mcp, Route, Verdict, What},
+    event::{Agent, Call, Flow, Http, HttpRequest, Life, Mcp, Route, Verdict, What},
     payload::Payload,
 };
 
@@ -29,7 +29,12 @@ pub(super) fn bound(what: &mut What) -> bool {
             bounds.route(route);
             bounds.optional(reason);
         }
-        What::Agent(Agent::Stopped { reason }) => bounds.text(reason),
+        What::Agent(
+            Agent::Stopped { reason }
+            | Agent::Life(
+                Life::KeptOn { reason } | Life::Watched { detail: reason, .. } | Life::TookOver { version: reason, .. },
+            ),
+        ) => bounds.text(reason),
         What::Agent(_) | What::Unfinished(_) => {}
     }
     bounds.cut

@@ -9,6 +9,7 @@
 
 mod activity;
 mod bound;
+mod life;
 mod parts;
 mod record;
 mod unfinished;
@@ -27,7 +28,7 @@ use self::{
         Parties, Severity, Status,
     },
 };
-use super::event::{Action, Agent, Call, Event, Flow, FlowEnd, Http, Phase, Route, Verdict, What};
+use super::event::{Action, Agent, Call, Event, Flow, FlowEnd, Http, Phase, Requester, Route, Verdict, What};
 use crate::identity::Workload;
 
 /// The OCSF version that records state.
@@ -178,17 +179,20 @@ impl Pen {
                 let lifecycle = Lifecycle { kind: "attached", takeover: Some(*takeover), ..none };
                 (6, "Enable", "interception attached".to_owned(), lifecycle)
             }
-            Agent::Detached { uid } => {
-                let lifecycle = Lifecycle { kind: "detached", uid: Some(*uid), ..none };
+            Agent::Detached { by: Requester { uid, pid, login_uid } } => {
+                let (who, pid, login_uid) = (Some(*uid), *pid, *login_uid);
+                let lifecycle = Lifecycle { kind: "detached", uid: who, pid, login_uid, ..none };
                 (7, "Disable", format!("interception detached by uid {uid}"), lifecycle)
             }
+            Agent::Life(life) => life::say(life),
         };
-        let severity = match agent {
-            Agent::Detached { .. } | Agent::Recovered { .. } => Severity::Medium,
-            _ => Severity::Informational,
+        let rating = match agent {
+            Agent::Detached { .. } | Agent::Recovered { .. } => (Severity::Medium, Status::Success),
+            Agent::Life(life) => life::rate(life),
+            _ => (Severity::Informational, Status::Success),
         };
         let activity = Activity { class: Class::ApplicationLifecycle, id, name };
-        AgentRecord { base: self.base(activity, (severity, Status::Success), message), app: App::WEIR, lifecycle }
+        AgentRecord { base: self.base(activity, rating, message), app: App::WEIR, lifecycle }
     }
 }
 

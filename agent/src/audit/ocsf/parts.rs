@@ -250,4 +250,20 @@ pub(super) struct Lifecycle<'a> {
     pub(super) takeover: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) login_uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) connections: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) since: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) until: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) check: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) healthy: Option<bool>,
 }

@@ -116,19 +116,18 @@ impl Inner {
         let Listeners { published, v4, v6 } = listeners;
         let accept = |listener: TcpListener| {
             let listener = accept::adopt(listener)?;
-            let address = listener.local_addr()?;
-            let (netns, cookie, port) = (netns.clone(), published.netns(), address.port());
+            let (netns, cookie, port) = (netns.clone(), published.netns(), listener.local_addr()?.port());
             let place = accept::Place { netns, cookie, port, end: end.clone(), _permit: Arc::clone(&permit) };
-            Ok((address, place, listener))
+            Ok((place, Arc::new(listener)))
         };
         let ready = [Some(v4), v6].into_iter().flatten().map(accept).collect::<io::Result<Vec<_>>>()?;
-        let addresses = ready.iter().map(|(address, ..)| *address).collect();
-        for (_, place, listener) in ready {
+        let listeners = ready.iter().map(|(_, listener)| Arc::clone(listener)).collect();
+        for (place, listener) in ready {
             self.shared.tasks.spawn(accept::run(Arc::clone(&self.shared), place, listener));
         }
         self.counters.opened();
         let since = std::time::Instant::now();
-        self.found().insert(id, Served { netns, published, addresses, witness, since, end });
+        self.found().insert(id, Served { netns, published, listeners, witness, since, end });
         Ok(())
     }
 

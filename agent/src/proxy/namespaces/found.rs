@@ -1,7 +1,8 @@
 //! What is: the network namespaces with listeners that the programs redirect to.
 
-use std::{collections::HashMap, net::SocketAddr, time::Instant};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::desired::Desired;
@@ -21,8 +22,8 @@ pub(super) struct Served {
     pub(super) netns: Netns,
     /// Has the programs redirect there, while it lives.
     pub(super) published: Published,
-    /// Its listeners.
-    pub(super) addresses: Vec<SocketAddr>,
+    /// Its listeners, IPv4 first.
+    pub(super) listeners: Vec<Arc<TcpListener>>,
     /// A process in scope that is in there; none for the agent's own namespace, which needs no reason.
     pub(super) witness: Option<Member>,
     /// When it was found.
@@ -58,6 +59,16 @@ impl Found {
     /// Takes one away.
     pub(super) fn remove(&mut self, id: NetnsId) -> Option<Served> {
         self.served.remove(&id)
+    }
+
+    /// All of them, to look at.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Served> {
+        self.served.values()
+    }
+
+    /// All of them, to do away with.
+    pub(super) fn into_served(self) -> impl Iterator<Item = Served> {
+        self.served.into_values()
     }
 
     /// Whether a namespace is served.
@@ -97,7 +108,8 @@ impl Found {
     pub(super) fn listeners(&self) -> Vec<(NetnsCookie, SocketAddr)> {
         let of = |served: &Served| {
             let cookie = served.published.netns();
-            served.addresses.iter().map(move |address| (cookie, *address)).collect::<Vec<_>>()
+            let addresses = served.listeners.iter().filter_map(|listener| listener.local_addr().ok());
+            addresses.map(move |address| (cookie, address)).collect::<Vec<_>>()
         };
         let mut listeners: Vec<_> = self.served.values().flat_map(of).collect();
         listeners.sort_by_key(|(cookie, address)| (cookie.0, *address));

@@ -20,6 +20,7 @@ use super::{
     Inner, NamespacesError,
     actions::{Actions, Opened},
     desired::{self, Desired},
+    inherit::Inherited,
 };
 use crate::datapath::{
     Announced, Announcement, Announcements, CgroupError, CgroupId, ListenError, Netns, NetnsCookie, NetnsId, Visitor,
@@ -47,7 +48,11 @@ struct Manager {
 ///
 /// # Errors
 /// As [`super::Namespaces::open`].
-pub(super) async fn start(inner: Arc<Inner>, announcements: Announcements) -> Result<(), NamespacesError> {
+pub(super) async fn start(
+    inner: Arc<Inner>,
+    announcements: Announcements,
+    inherited: Vec<Inherited>,
+) -> Result<(), NamespacesError> {
     let (report, opened) = oneshot::channel();
     let manage = move || {
         let runtime = match Builder::new_current_thread().enable_all().build() {
@@ -58,7 +63,7 @@ pub(super) async fn start(inner: Arc<Inner>, announcements: Announcements) -> Re
             }
         };
         runtime.block_on(async {
-            match Manager::open(inner, announcements).await {
+            match Manager::open(inner, announcements, inherited).await {
                 Ok(manager) => {
                     let _ = report.send(Ok(()));
                     manager.follow().await;
@@ -75,12 +80,21 @@ pub(super) async fn start(inner: Arc<Inner>, announcements: Announcements) -> Re
 
 impl Manager {
     /// Serves what is there.
-    async fn open(inner: Arc<Inner>, announcements: Announcements) -> Result<Self, NamespacesError> {
+    async fn open(
+        inner: Arc<Inner>,
+        announcements: Announcements,
+        inherited: Vec<Inherited>,
+    ) -> Result<Self, NamespacesError> {
         let own = Netns::current().map_err(ListenError::from)?;
         let visitor = Visitor::new().map_err(ListenError::from)?;
         let manager = Self { inner, visitor, announced: announcements.wait()? };
-        let listeners = manager.inner.shared.datapath.open_listeners(&own)?;
-        manager.inner.serve(Opened { netns: own, listeners, witness: None })?;
+        for inherited in inherited {
+            manager.serve(inherited.open(&manager.inner.shared.datapath).map(Some));
+        }
+        if !manager.inner.found().contains(own.id()) {
+            let listeners = manager.inner.shared.datapath.open_listeners(&own)?;
+            manager.inner.serve(Opened { netns: own, listeners, witness: None })?;
+        }
         let desired = finished(&mut Some(manager.start_census())).await?;
         manager.reconcile(&desired);
         Ok(manager)

@@ -12,6 +12,7 @@
 mod actions;
 mod desired;
 mod found;
+mod inherit;
 mod manager;
 
 use std::{
@@ -32,6 +33,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::found::Found;
+pub use self::inherit::{Inherited, Lent};
 use super::{Proxy, Shared};
 use crate::datapath::{Announcements, CgroupError, CgroupTree, ListenError, NetnsCookie, Scope};
 
@@ -115,7 +117,7 @@ impl std::fmt::Debug for Inner {
 
 impl Namespaces {
     /// Serves the agent's own namespace, which is never closed, and those that hold a process in scope now; then keeps up
-    /// with what comes and goes, until [`Self::withdraw`].
+    /// with what comes and goes, until [`Self::withdraw`]. Those that were inherited come first, and are served at once.
     ///
     /// # Errors
     /// When the agent's own cannot be served, or the scope not be read. Others that cannot are reported.
@@ -124,6 +126,7 @@ impl Namespaces {
         cgroups: Arc<CgroupTree>,
         scope: Scope,
         announcements: Announcements,
+        inherited: Vec<Inherited>,
     ) -> Result<Self, NamespacesError> {
         let shared = Arc::clone(&proxy.shared);
         let room = Arc::new(Semaphore::new(shared.config.limits.namespaces));
@@ -139,7 +142,7 @@ impl Namespaces {
             withdrawn: CancellationToken::new(),
         };
         let inner = Arc::new(inner);
-        manager::start(Arc::clone(&inner), announcements).await?;
+        manager::start(Arc::clone(&inner), announcements, inherited).await?;
         Ok(Self { inner })
     }
 

@@ -1,0 +1,65 @@
+//! What the agent is put together from, as the configuration says.
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
+
+use weir_certs::Host as CertHost;
+
+use super::failed;
+use crate::{
+    admin::Failure,
+    config::{self, Config},
+    datapath::{CgroupPath, CgroupTree, Scope},
+    identity::Workloads,
+    tls::{Upstream, Upstreams},
+    trust::Authority,
+};
+
+/// The names and addresses that the intermediate may sign for.
+pub(super) fn certificate_hosts(config: &Config) -> Result<Vec<CertHost>, Failure> {
+    let patterns = config.endpoints.iter().flat_map(|endpoint| &endpoint.hosts);
+    patterns.map(|host| host.parse().map_err(failed)).collect()
+}
+
+/// What verifies servers: by the system's roots, and by each endpoint's own.
+pub(super) fn verifiers(
+    config: &Config,
+    authority: &Authority,
+) -> Result<(Upstream, HashMap<String, Upstream>), Failure> {
+    let upstreams =
+        Upstreams::load(std::slice::from_ref(authority.root()), &config.tls.upstream_roots).map_err(failed)?;
+    let system = upstreams.endpoint(None).map_err(failed)?;
+    let verifier = |endpoint: &config::Endpoint| {
+        let ca: Option<&PathBuf> = endpoint.upstream_ca.as_ref();
+        Ok((endpoint.name.clone(), upstreams.endpoint(ca.map(PathBuf::as_path)).map_err(failed)?))
+    };
+    Ok((system, config.endpoints.iter().map(verifier).collect::<Result<_, Failure>>()?))
+}
+
+/// From kernel facts to workloads.
+pub(super) fn workloads(config: &Config, cgroups: &Arc<CgroupTree>) -> Workloads {
+    let cgroups = Arc::clone(cgroups);
+    Workloads::new(&config.intercept.base, move |id| match cgroups.path_of(id) {
+        Ok(Some(CgroupPath::Inside(path))) => Some(path),
+        // Outside the base nothing is known of how paths are to be read.
+        Ok(Some(CgroupPath::Outside(_)) | None) => None,
+        Err(error) => {
+            tracing::warn!(%error, cgroup = id.0, "a cgroup's path could not be found");
+            None
+        }
+    })
+}
+
+/// Which cgroups are intercepted.
+pub(super) fn scope(config: &Config, cgroups: &CgroupTree) -> Result<Scope, Failure> {
+    let ids = |paths: &[String]| {
+        let id = |path: &String| {
+            cgroups.id_of(path).map_err(|error| {
+                Failure::Failed(format!(
+                    "{error}; a cgroup in `intercept` must exist when the agent starts, or name its parent"
+                ))
+            })
+        };
+        paths.iter().map(id).collect::<Result<Vec<_>, Failure>>()
+    };
+    Ok(Scope { include: ids(&config.intercept.cgroups)?, exclude: ids(&config.intercept.exclude)? })
+}

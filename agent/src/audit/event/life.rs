@@ -1,0 +1,46 @@
+//! What happens to the agent between its start and its stop: one agent's work passes to the next, the kernel's side is
+//! looked after.
+
+use jiff::Timestamp;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Life {
+    /// It took over from an agent that was serving.
+    TookOver {
+        /// That agent's process id, as this one sees it; 0 where it does not.
+        pid: u32,
+        /// Its version.
+        version: String,
+    },
+    /// It was to hand over to another agent, which failed: it serves as before.
+    KeptOn {
+        /// How the other failed.
+        reason: String,
+    },
+    /// The agent that it took over from has ended.
+    Drained {
+        /// That agent's process id, as this one sees it; 0 where it does not.
+        pid: u32,
+        /// Calls that it left open, each answered by an `unknown` response record.
+        open_calls: u64,
+    },
+    /// While no agent was alive, connections went past (`on_failure = "open"`).
+    FailedOpen {
+        /// How many connections, datagrams and packets.
+        connections: u64,
+        /// The first.
+        since: Timestamp,
+        /// The last.
+        until: Timestamp,
+    },
+    /// The watchdog sees one of the things that it checks in another state than before.
+    Watched {
+        /// What it checks: `links`, `maps`, `canary`.
+        check: &'static str,
+        /// Whether that is as it should be.
+        healthy: bool,
+        /// What it found, in words.
+        detail: String,
+    },
+}

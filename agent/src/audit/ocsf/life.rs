@@ -1,0 +1,62 @@
+//! How the agent's life is said in OCSF.
+
+use super::{
+    super::event::Life,
+    parts::Lifecycle,
+    record::{Severity, Status},
+};
+
+/// An activity's id and name, the message, and the rest.
+pub(super) type Said<'a> = (u32, &'static str, String, Lifecycle<'a>);
+
+/// One event of the agent's life.
+pub(super) fn say(life: &Life) -> Said<'_> {
+    let none = Lifecycle::default();
+    match life {
+        Life::TookOver { pid, version } => {
+            let lifecycle = Lifecycle { kind: "took_over", pid: Some(*pid), version: Some(version), ..none };
+            (99, "Take Over", format!("took over from weir {version}, process {pid}"), lifecycle)
+        }
+        Life::KeptOn { reason } => {
+            let lifecycle = Lifecycle { kind: "kept_on", reason: Some(reason), ..none };
+            (99, "Keep On", format!("another agent failed to take over: {reason}"), lifecycle)
+        }
+        Life::Drained { pid, open_calls } => {
+            let lifecycle = Lifecycle { kind: "drained", pid: Some(*pid), open_calls: Some(*open_calls), ..none };
+            let message = format!("the former agent, process {pid}, has ended: {open_calls} calls left open");
+            (99, "Drain", message, lifecycle)
+        }
+        Life::FailedOpen { connections, since, until } => {
+            let lifecycle = Lifecycle {
+                kind: "failed_open",
+                connections: Some(*connections),
+                since: Some(since.as_millisecond()),
+                until: Some(until.as_millisecond()),
+                ..none
+            };
+            let message = format!("without an agent, {connections} connections went past unwatched");
+            (99, "Fail Open", message, lifecycle)
+        }
+        Life::Watched { check, healthy, detail } => {
+            let lifecycle = Lifecycle {
+                kind: "watched",
+                check: Some(check),
+                healthy: Some(*healthy),
+                reason: Some(detail),
+                ..none
+            };
+            (99, "Check", format!("{check}: {detail}"), lifecycle)
+        }
+    }
+}
+
+/// How it is rated.
+pub(super) fn rate(life: &Life) -> (Severity, Status) {
+    match life {
+        Life::TookOver { .. } | Life::Drained { open_calls: 0, .. } | Life::Watched { healthy: true, .. } => {
+            (Severity::Informational, Status::Success)
+        }
+        Life::KeptOn { .. } | Life::Drained { .. } => (Severity::Medium, Status::Success),
+        Life::FailedOpen { .. } | Life::Watched { .. } => (Severity::Medium, Status::Failure("unwatched")),
+    }
+}
