@@ -23,6 +23,7 @@ pub mod client;
 pub mod detach;
 pub mod doctor;
 mod handover;
+mod metrics;
 pub mod protocol;
 pub mod run;
 pub mod schema;

@@ -111,6 +111,9 @@ pub struct Mcp {
     /// From the request to this record, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
+    /// The distributed trace that the call belongs to, in hex (W3C Trace Context §3.2.2.3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
     /// Notifications and progress inside the stream; on `response` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<StreamEvents>,

@@ -104,6 +104,7 @@ pub(crate) fn call(phase: Phase, call_id: Uuid) -> Call {
             result: None,
             error: None,
             duration_ms: None,
+            trace_id: None,
             events: None,
             edits: Vec::new(),
         },

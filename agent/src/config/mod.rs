@@ -10,15 +10,20 @@ mod host;
 mod load;
 mod paths;
 mod ranges;
+mod telemetry;
 mod validate;
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 pub use endpoints::{Endpoints, EndpointsError, Registered};
 pub use error::{ConfigError, Position, Problem};
 pub use host::{Host, HostError, HostPattern};
 pub use load::{load, load_with_files};
 pub use paths::{NormalPath, PathRefusal, Paths, normal_path};
+pub use telemetry::{Otlp, Telemetry};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -52,6 +57,9 @@ pub struct Config {
     /// The operator's way in.
     #[serde(default)]
     pub admin: Admin,
+    /// Spans and metrics.
+    #[serde(default)]
+    pub telemetry: Telemetry,
 }
 
 /// `[intercept]`: which cgroups' connections are taken.
@@ -269,6 +277,8 @@ pub struct Admin {
     pub listen: String,
     /// Group id that may use the socket besides root.
     pub group: Option<u32>,
+    /// Where Prometheus finds `/metrics`, over plain HTTP; an address of the loopback, because it asks nobody who they are.
+    pub metrics: Option<SocketAddr>,
 }
 
 fn default_state_dir() -> PathBuf {
@@ -290,6 +300,7 @@ impl Default for Config {
             tls: Tls::default(),
             limits: Limits::default(),
             admin: Admin::default(),
+            telemetry: Telemetry::default(),
         }
     }
 }
@@ -337,7 +348,7 @@ impl Default for Limits {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: "unix:/run/weir/admin.sock".into(), group: None }
+        Self { listen: "unix:/run/weir/admin.sock".into(), group: None, metrics: None }
     }
 }
 

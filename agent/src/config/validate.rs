@@ -26,6 +26,7 @@ pub(super) fn meaning(config: &Config, findings: &mut Findings<'_>) {
     masks(config, findings);
     limits(config, findings);
     admin(config, findings);
+    telemetry(config, findings);
 }
 
 /// Checks that the files which the configuration names can be read.
@@ -244,5 +245,31 @@ fn admin(config: &Config, findings: &mut Findings<'_>) {
             }
         }
         _ => findings.add(&place, format!("`{}` cannot be listened on", config.admin.listen.escape_debug()), hint),
+    }
+    if let Some(metrics) = config.admin.metrics.filter(|metrics| !metrics.ip().is_loopback()) {
+        let place = ["admin".into(), Step::Key("metrics")];
+        let message = format!("{metrics} can be reached from other hosts, and nobody would be asked who they are");
+        findings.add(
+            &place,
+            message,
+            "use an address of the loopback, as in `127.0.0.1:9464`, behind a proxy of yours",
+        );
+    }
+}
+
+fn telemetry(config: &Config, findings: &mut Findings<'_>) {
+    let Some(otlp) = &config.telemetry.otlp else { return };
+    let place = |key| ["telemetry".into(), "otlp".into(), Step::Key(key)];
+    if !matches!(otlp.endpoint.scheme(), "http" | "https") {
+        let message = format!("`{}` is neither http nor https", otlp.endpoint);
+        findings.add(&place("endpoint"), message, "name an OTLP/HTTP collector, as in `http://127.0.0.1:4318`");
+    }
+    if !(0.0..=1.0).contains(&otlp.sample) {
+        let message = format!("{} is outside the limits of `sample`", otlp.sample);
+        findings.add(&place("sample"), message, "use 0 to 1");
+    }
+    for ranges::Outside { key, value, min, max } in ranges::outside(otlp) {
+        let message = format!("{value} is outside the limits of `{key}`");
+        findings.add(&["telemetry".into(), "otlp".into(), Step::Key(&key)], message, format!("use {min} to {max}"));
     }
 }

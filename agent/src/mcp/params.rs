@@ -21,6 +21,10 @@ pub struct Params {
     pub cancels: Option<Id>,
     /// `initialize`: the revision that the client asks for.
     pub requested_version: Option<String>,
+    /// `_meta.traceparent` (SEP-414; W3C Trace Context §3.2).
+    pub trace_parent: Option<String>,
+    /// `_meta.tracestate` (the same, §3.3).
+    pub trace_state: Option<String>,
 }
 
 /// What `_meta` says about the protocol's version.
@@ -67,6 +71,8 @@ impl Params {
             progress_token: meta.progress_token.and_then(id),
             cancels: cancels.and_then(id),
             requested_version: version.and_then(decode),
+            trace_parent: meta.trace_parent.and_then(decode),
+            trace_state: meta.trace_state.and_then(decode),
         }
     }
 }
@@ -119,6 +125,10 @@ struct Meta<'a> {
     version: Option<&'a RawValue>,
     #[serde(borrow, rename = "progressToken")]
     progress_token: Option<&'a RawValue>,
+    #[serde(borrow, rename = "traceparent")]
+    trace_parent: Option<&'a RawValue>,
+    #[serde(borrow, rename = "tracestate")]
+    trace_state: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize, Default)]

@@ -176,7 +176,10 @@ async fn record_request(
     message: &Message,
     call: &OpenCall,
 ) -> Result<(), AppendError> {
-    let note = Note::allowed(Phase::Request, call.call_id, Some(&call.method), call.tool(), call.shown_name.clone());
+    let note = Note {
+        span: Some(&call.span),
+        ..Note::allowed(Phase::Request, call.call_id, Some(&call.method), call.tool(), call.shown_name.clone())
+    };
     connection.shared.record_message(facts, Some(message), note).await
 }
 
@@ -244,12 +247,19 @@ async fn refuse_all(
     legacy: Option<&Scope>,
 ) -> Result<Response<Body>, BoxError> {
     for message in messages.messages() {
-        let target = Params::of(message).target;
-        let shown = connection.shared.shown_name(facts.endpoint.name(), message, target.as_deref());
-        let tool = tool_of(message.method(), target.as_deref());
+        let params = Params::of(message);
+        let shown = connection.shared.shown_name(facts.endpoint.name(), message, params.target.as_deref());
+        let tool = tool_of(message.method(), params.target.as_deref());
+        let span = match &message.kind {
+            Kind::Request { method, .. } => {
+                Some(connection.shared.span_of(facts, Asker::Client, method, shown.as_deref(), &params))
+            }
+            Kind::Notification { .. } | Kind::Response { .. } => None,
+        };
         let note = Note {
             verdict: record::deny(refusal),
             outcome: Some(Outcome::Refused),
+            span: span.as_ref(),
             ..Note::allowed(Phase::Request, Uuid::now_v7(), message.method(), tool, shown)
         };
         if let Err(error) = connection.shared.record_message(facts, Some(message), note).await {

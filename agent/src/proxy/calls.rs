@@ -18,6 +18,7 @@ use super::{
 use crate::{
     audit::event::{Payload, StreamEvents},
     mcp::{self, Id, Kind, Message, Params, calls::OpenError},
+    telemetry::CallSpan,
 };
 
 /// Within what a JSON-RPC id names one call.
@@ -76,6 +77,8 @@ pub(crate) struct OpenCall {
     pub(crate) progress_token: Option<Id>,
     /// The session that this call began, for `initialize`.
     pub(crate) session: OnceLock<String>,
+    /// What telemetry tells of it.
+    pub(crate) span: CallSpan,
     /// When the request was recorded.
     pub(crate) started: Instant,
     /// What is kept of the stream before the response.
@@ -100,8 +103,10 @@ impl OpenCall {
         asker: Asker,
     ) -> Option<Arc<Self>> {
         let Kind::Request { id, method, .. } = &message.kind else { return None };
+        let shown_name = shared.shown_name(facts.endpoint.name(), message, params.target.as_deref());
         Some(Arc::new(Self {
-            shown_name: shared.shown_name(facts.endpoint.name(), message, params.target.as_deref()),
+            span: shared.span_of(facts, asker, method, shown_name.as_deref(), &params),
+            shown_name,
             call_id: Uuid::now_v7(),
             facts: Arc::clone(facts),
             asker,

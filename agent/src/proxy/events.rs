@@ -189,13 +189,11 @@ impl Stream {
                     // A full table costs the join of the two records, not the records.
                     let _ = self.shared.calls.open(scope, &call);
                 }
-                let note = Note::allowed(
-                    Phase::ServerRequest,
-                    call.call_id,
-                    Some(&call.method),
-                    call.tool(),
-                    call.shown_name.clone(),
-                );
+                let (method, shown) = (Some(call.method.as_str()), call.shown_name.clone());
+                let note = Note {
+                    span: Some(&call.span),
+                    ..Note::allowed(Phase::ServerRequest, call.call_id, method, call.tool(), shown)
+                };
                 self.shared.record_message(&self.facts, Some(message), note).await
             }
             Kind::Notification { .. } => {

@@ -28,6 +28,7 @@ use crate::{
     audit::log::AppendError,
     config::{OtherPaths, Registered},
     mcp::{self, Asked, Class, Era, Refusal},
+    telemetry::Carrier,
 };
 
 /// One client connection whose requests are an endpoint's.
@@ -219,6 +220,7 @@ impl Connection {
             protocol_version,
             session_id,
             http: record::http_request(head),
+            carrier: Carrier::of_headers(&head.headers),
         })
     }
 

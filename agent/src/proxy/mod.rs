@@ -78,6 +78,7 @@ use crate::{
     identity::Workloads,
     mask::{MaskKey, Masks},
     mcp,
+    telemetry::Telemetry,
     tls::{Minter, Upstream},
 };
 
@@ -112,6 +113,8 @@ pub struct Parts {
     pub payloads: Payloads,
     /// The log, open.
     pub log: Log,
+    /// Spans and metrics.
+    pub telemetry: Telemetry,
 }
 
 /// The running proxy.
@@ -132,6 +135,7 @@ pub(crate) struct Shared {
     mask_key: MaskKey,
     payloads: Payloads,
     log: Log,
+    telemetry: Telemetry,
     names: Names,
     pool: Pool,
     calls: Calls,
@@ -164,8 +168,19 @@ impl Proxy {
     /// # Errors
     /// When the endpoints contradict each other.
     pub fn new(parts: Parts) -> Result<Self, NamesError> {
-        let Parts { config, datapath, workloads, minter, system_roots, verifiers, masks, mask_key, payloads, log } =
-            parts;
+        let Parts {
+            config,
+            datapath,
+            workloads,
+            minter,
+            system_roots,
+            verifiers,
+            masks,
+            mask_key,
+            payloads,
+            log,
+            telemetry,
+        } = parts;
         let limits = &config.limits;
         let shared = Shared {
             names: Names::new(&config.endpoints)?,
@@ -187,6 +202,7 @@ impl Proxy {
             mask_key,
             payloads,
             log,
+            telemetry,
         };
         Ok(Self { shared: Arc::new(shared) })
     }

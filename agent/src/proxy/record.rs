@@ -18,7 +18,8 @@ use crate::{
     },
     config::Registered,
     mask::Masked,
-    mcp::{self, Answer, Era, Message, Refusal},
+    mcp::{self, Answer, Era, Message, Params, Refusal},
+    telemetry::{CallSpan, Carrier, Direction},
 };
 
 /// What every record of one HTTP exchange shares.
@@ -38,6 +39,8 @@ pub(crate) struct ExchangeFacts {
     pub(crate) session_id: Option<String>,
     /// The request line.
     pub(crate) http: HttpRequest,
+    /// The trace context in the request's headers.
+    pub(crate) carrier: Carrier,
 }
 
 /// What of one message is recorded besides the message.
@@ -57,6 +60,8 @@ pub(crate) struct Note<'a> {
     pub(crate) edits: Vec<&'static str>,
     /// The session that the call began; otherwise the exchange's own is recorded.
     pub(crate) began_session: Option<&'a str>,
+    /// The call's span, which ends with the record that has an outcome.
+    pub(crate) span: Option<&'a CallSpan>,
 }
 
 impl<'a> Note<'a> {
@@ -81,6 +86,7 @@ impl<'a> Note<'a> {
             status: None,
             edits: Vec::new(),
             began_session: None,
+            span: None,
         }
     }
 }
@@ -142,6 +148,7 @@ impl Shared {
             error: payload("error"),
             http_status: note.status,
             duration_ms: note.duration.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+            trace_id: note.span.and_then(CallSpan::trace_id).map(str::to_owned),
             events: note.events,
             edits: note.edits,
         };
@@ -153,6 +160,9 @@ impl Shared {
             masked: masked.counts.clone(),
             http: facts.http.clone(),
         };
+        if let Some(span) = note.span.filter(|_| note.outcome.is_some()) {
+            span.end(&call);
+        }
         let event = Event { time: Timestamp::now(), what: What::Call(Box::new(call)) };
         self.log.append(event).await.map(drop)
     }
@@ -184,6 +194,7 @@ impl Shared {
             status,
             edits,
             began_session: call.session.get().map(String::as_str),
+            span: Some(&call.span),
             ..Note::allowed(Phase::Response, call.call_id, Some(&call.method), call.tool(), call.shown_name.clone())
         };
         let recorded = self.record_message(&call.facts, message, note).await;
@@ -236,6 +247,24 @@ impl Shared {
             return Some(target.to_owned());
         }
         serde_json::from_str(masked.at(&["params", member])?).ok()
+    }
+
+    /// The span of a call that opens.
+    pub(crate) fn span_of(
+        &self,
+        facts: &ExchangeFacts,
+        asker: Asker,
+        method: &str,
+        shown_name: Option<&str>,
+        params: &Params,
+    ) -> CallSpan {
+        let direction = match asker {
+            Asker::Client => Direction::FromClient,
+            Asker::Server => Direction::FromServer,
+        };
+        // A message's own context is nearer to the caller than the request's that carries it (SEP-414).
+        let carrier = Carrier { parent: params.trace_parent.clone(), state: params.trace_state.clone() };
+        self.telemetry.open(direction, method, shown_name, &carrier.or(&facts.carrier))
     }
 
     /// A notification as a response's record keeps it.

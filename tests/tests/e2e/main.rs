@@ -28,3 +28,4 @@ mod secrets;
 mod session;
 mod story;
 mod streaming;
+mod telemetry;

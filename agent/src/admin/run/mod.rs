@@ -6,9 +6,11 @@
 //! unreachable, not unwatched. `weir detach` removes them.
 
 mod ending;
+mod numbers;
 mod operations;
 mod origin;
 mod parts;
+mod reporting;
 
 use std::{
     fmt::Display,
@@ -27,9 +29,11 @@ use weir_certs::Host as CertHost;
 
 use self::{
     ending::{Ending, StopSignals},
+    numbers::Numbers,
     operations::Running,
     origin::{Begun, Origin},
     parts::{certificate_hosts, scope, verifiers, workloads},
+    reporting::Reporting,
 };
 use super::{
     Context, Ended, Failure,
@@ -131,6 +135,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     // What can fail without the kernel's help fails before anything is attached: it would stay, and deny.
     let mut socket = origin.bind_admin(&config).await?;
     let mut next = SocketFile::bind_aside(&handover::socket_path(&config.state_dir), None).map_err(failed)?;
+    let reporting = Reporting::start(&config)?;
     let Attached { datapath, log: kernel_log, takeover, announcements } = Datapath::attach(&AttachOptions {
         cgroups: &cgroups,
         bpffs: config.intercept.bpffs.clone(),
@@ -156,6 +161,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         mask_key,
         payloads: Payloads::new(digest_key, config.audit.payload_bytes),
         log: log.clone(),
+        telemetry: reporting.telemetry.clone(),
         config: Arc::clone(&config),
     })
     .map_err(failed)?;
@@ -172,6 +178,13 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     namespaces.recount();
     namespaces.close_old_connections();
 
+    reporting.add(Numbers {
+        config: Arc::clone(&config),
+        proxy: proxy.clone(),
+        datapath: datapath.clone(),
+        log: log.clone(),
+        namespaces: namespaces.clone(),
+    });
     let running = Arc::new(Running::new(
         Arc::clone(&config),
         proxy.clone(),
@@ -198,6 +211,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     };
     let ending = stop_signals.or_successor(&next, Arc::new(estate)).await?;
     drop(next);
+    reporting.withdraw();
     let patience = Duration::from_millis(config.limits.drain_ms);
     match &ending {
         Ending::Ordered(reason) => {
@@ -218,6 +232,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     stop.cancel();
     let _ = admin.await;
     renewal.abort();
+    reporting.stop().await;
     drop(registration);
     if let Some(ended) = predecessor {
         // It drains for as long as this one would, and began earlier.
