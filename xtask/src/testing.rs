@@ -49,7 +49,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
 fn tests(workspace: &Workspace, privilege: Privilege, args: &Args) -> Command {
     let peers = Peers::of(workspace);
     let mut nextest = workspace.cargo();
-    nextest.args(["nextest", "run", "--workspace", "--locked"]).args(&args.nextest);
+    nextest.args(["nextest", "run", "--workspace", "--locked"]);
+    if args.ci {
+        nextest.args(["--profile", "ci"]);
+    }
+    nextest.args(&args.nextest);
     nextest.env("WEIR_BIN", workspace.agent("debug"));
     nextest.env("WEIR_ROOTFS", rootfs::of(workspace));
     nextest.env("WEIR_KERNELS", kernels::of(workspace));
