@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     audit::{
+        checkpoint::{self, Checkpointer},
         event::{Agent, Event, Requester, What},
         log::{Log, LogOptions},
     },
@@ -40,7 +41,13 @@ async fn alone(config: &Config) -> Result<Detached, Failure> {
     let uid = rustix::process::geteuid().as_raw();
     let pid = std::process::id();
     let by = Requester { uid, pid: Some(pid), login_uid: login_uid(pid) };
+    let checkpoints = checkpoint::Options::from_config(config, &options.boot_id);
     let detached = record_and_detach(&log, &config.intercept.bpffs, by).await.map_err(Failure::Failed)?;
+    // No agent may come for long: what was recorded is signed now. That it cannot be must not look as if nothing was done.
+    match Checkpointer::start(log.clone(), checkpoints).await {
+        Ok(checkpointer) => checkpointer.finish().await,
+        Err(error) => eprintln!("weir: no checkpoint was written: {error}"),
+    }
     log.close().await.map_err(|e| failed(&e))?;
     Ok(detached)
 }

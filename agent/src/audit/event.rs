@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 pub use self::life::Life;
-pub use super::{open_calls::OpenCall, payload::Payload};
+pub use super::{checkpoint::statement::Attestation, open_calls::OpenCall, payload::Payload};
 use crate::{identity::Workload, mcp::Era};
 
 /// One thing that happened.
@@ -33,6 +33,8 @@ pub enum What {
     Flow(Box<Flow>),
     /// The agent itself: Application Lifecycle (6002).
     Agent(Agent),
+    /// A checkpoint, or a change of the key that signs them: Application Lifecycle (6002).
+    Attestation(Attestation),
     /// The end of a call that an earlier agent left open: API Activity (6003), `outcome = "unknown"`.
     Unfinished(Box<OpenCall>),
 }

@@ -13,7 +13,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
-    chain::{LogId, MAX_EVENT},
+    chain::{Hash, Link, LogId, MAX_EVENT},
     event::{Agent, Event, What},
     head::Head,
     ocsf,
@@ -49,7 +49,7 @@ impl LogOptions {
     /// # Errors
     /// When the kernel's boot id cannot be read.
     pub fn from_config(config: &config::Config) -> io::Result<Self> {
-        let config::Audit { dir: _, durability, payload_bytes: _, segment_bytes } = config.audit;
+        let config::Audit { durability, segment_bytes, .. } = config.audit;
         Ok(Self { dir: config.audit_dir(), durability, segment_bytes, boot_id: boot_id()? })
     }
 }
@@ -104,6 +104,8 @@ pub struct Status {
     pub epoch: u64,
     /// The last record's seq.
     pub last_seq: u64,
+    /// The last record's hash.
+    pub last_hash: Hash,
     /// Records appended since it was opened.
     pub appended: u64,
     /// Appends refused since it was opened, because writing failed.
@@ -168,8 +170,9 @@ impl Log {
     /// # Errors
     /// [`OpenError::Head`] when there is no such log.
     pub fn beside(options: &LogOptions) -> Result<(Self, Queue), OpenError> {
-        let Head { log, epoch, seq, .. } = Head::read(&options.dir).map_err(OpenError::Head)?;
-        let status = Status { log, epoch, last_seq: seq, appended: 0, refused: 0, bytes: 0, failing: None };
+        let Head { log, epoch, seq, hash, .. } = Head::read(&options.dir).map_err(OpenError::Head)?;
+        let status =
+            Status { log, epoch, last_seq: seq, last_hash: hash, appended: 0, refused: 0, bytes: 0, failing: None };
         let status = Arc::new(Mutex::new(status));
         let (log, jobs) = Self::waiting(Arc::clone(&status));
         Ok((log, Queue::new(jobs, status)))
@@ -226,6 +229,12 @@ impl Log {
         let job = Job::Append(Entry { event, mark, reply, _room: room });
         self.queue.send(job).await.map_err(|_| AppendError::Closed)?;
         Ok(answer)
+    }
+
+    /// The chain's end: everything up to it is as durable as the log promises.
+    pub fn head(&self) -> Link {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        Link { seq: status.last_seq, hash: status.last_hash }
     }
 
     /// How the log is doing.

@@ -6,9 +6,11 @@
 //! | keep it | [`Log`](log::Log): one writer thread, group commit; [`recovery`] at its opening |
 //! | pass it from one agent to the next | [`queue`], [`relay`] |
 //! | read it back, with the directory alone | [`reader`], [`view`], [`verify`] |
+//! | sign where it stands, into the log itself | [`checkpoint`] |
 //! | agree on bytes | [`chain`] (the line), [`segment`] and [`head`] (the files) |
 
 pub mod chain;
+pub mod checkpoint;
 pub mod event;
 pub mod head;
 pub mod log;

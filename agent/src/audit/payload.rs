@@ -115,8 +115,8 @@ impl DigestKey {
     }
 }
 
-/// Writes a new key beside `path` and renames it, so that it exists whole or not at all.
-fn create_key(path: &Path) -> io::Result<Vec<u8>> {
+/// Writes a new key of 32 random bytes beside `path` and renames it, so that it exists whole or not at all.
+pub(super) fn create_key(path: &Path) -> io::Result<Vec<u8>> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     create_dir(dir)?;
     let mut bytes = Zeroizing::new([0; KEY_LEN]);

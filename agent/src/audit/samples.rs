@@ -6,7 +6,11 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
-    chain::{Link, LogId},
+    chain::{Hash, Link, LogId},
+    checkpoint::{
+        PublicKey,
+        statement::{Attestation, Checkpoint, Host, Interval, KeyChange, Place, Signature, Signed},
+    },
     event::{
         Action, Agent, Call, Event, Flow, FlowEnd, Http, HttpRequest, Life, Mcp, Outcome, Phase, Requester, Route,
         StreamEvents, Verdict, What,
@@ -206,6 +210,9 @@ pub(crate) fn every_kind() -> Vec<Event> {
         };
         all.push(event(What::Flow(Box::new(flow))));
     }
+    for attestation in attestations() {
+        all.push(event(What::Attestation(attestation)));
+    }
     for agent in [
         Agent::Started { version: "0.1.0", config_digest: "d".into(), boot_id: "b".into() },
         Agent::Stopped { reason: "SIGTERM".into() },
@@ -221,6 +228,35 @@ pub(crate) fn every_kind() -> Vec<Event> {
         all.push(event(What::Agent(agent)));
     }
     all
+}
+
+/// A checkpoint, a first key, and a key that replaces another, signed by nobody's key.
+fn attestations() -> [Attestation; 3] {
+    let public = "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+    let key: PublicKey = serde_json::from_value(public.into()).unwrap();
+    let log = LogId::parse("sample").unwrap();
+    let checkpoint = Checkpoint {
+        log: log.clone(),
+        epoch: 1,
+        head: Place { seq: 9, hash: Hash([7; 32]) },
+        previous: Place::NONE,
+        interval: Interval { records: 10_000, seconds: 60 },
+        time: 1_785_000_000_123,
+        since_boot_ns: 1,
+        boot_id: "b".into(),
+        host: Host { id: "h".into(), name: "host".into() },
+        key: key.clone(),
+    };
+    let change = |replaces| KeyChange { log: log.clone(), epoch: 1, key: key.clone(), replaces, time: 1 };
+    let sign = |signed: Signed| {
+        let signature = Some(Signature { key_id: key.id(), value: vec![1; 64] });
+        Signed { signature, ..signed }
+    };
+    [
+        Attestation::Checkpoint(sign(Signed::unsigned(&checkpoint).unwrap())),
+        Attestation::KeyChange(Signed::unsigned(&change(None)).unwrap()),
+        Attestation::KeyChange(sign(Signed::unsigned(&change(Some(key.id()))).unwrap())),
+    ]
 }
 
 /// A log written without [`Log`](super::log::Log): `events[i]` in the epoch `epochs[i]`, a new segment every `per_segment`.

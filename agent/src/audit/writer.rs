@@ -70,8 +70,16 @@ pub(super) fn open(options: &LogOptions, wanted: Epoch) -> Result<Opened, OpenEr
     head_file.write(&head).and_then(|()| head_file.sync()).map_err(io("write the head in"))?;
     let segment = last_segment.map(OpenSegment::open).transpose().map_err(io("open the last segment in"))?;
     let bytes = total_bytes(dir).map_err(io("list"))?;
-    let status =
-        Status { log: head.log.clone(), epoch, last_seq: link.seq, appended: 0, refused: 0, bytes, failing: None };
+    let status = Status {
+        log: head.log.clone(),
+        epoch,
+        last_seq: link.seq,
+        last_hash: link.hash,
+        appended: 0,
+        refused: 0,
+        bytes,
+        failing: None,
+    };
     let writer = Writer {
         dir: dir.clone(),
         _lock: lock,
@@ -269,6 +277,7 @@ impl Writer {
         match error {
             None => {
                 status.last_seq = self.link.seq;
+                status.last_hash = self.link.hash;
                 status.appended += count;
                 status.bytes += self.buffer.len() as u64;
                 if status.failing.take().is_some() {

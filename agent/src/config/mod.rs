@@ -4,6 +4,7 @@
 //! file, the line and the column, and what to do. [`Endpoints`] answers which endpoint a host, a port and a path belong
 //! to. Nothing here does anything: rooms take the part they need.
 
+mod checkpoint;
 mod endpoints;
 mod error;
 mod host;
@@ -18,6 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use checkpoint::{Checkpoint, KmsKey};
 pub use endpoints::{Endpoints, EndpointsError, Registered};
 pub use error::{ConfigError, Position, Problem};
 pub use host::{Host, HostError, HostPattern};
@@ -200,6 +202,8 @@ pub struct Audit {
     /// A segment is closed when it reaches this size, in bytes.
     #[schemars(range(min = 65_536, max = 4_294_967_296_u64))]
     pub segment_bytes: u64,
+    /// Signed statements of the log's head.
+    pub checkpoint: Checkpoint,
 }
 
 /// `audit.durability`.
@@ -321,7 +325,13 @@ impl Default for Intercept {
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { dir: None, durability: Durability::Sync, payload_bytes: 256 << 10, segment_bytes: 64 << 20 }
+        Self {
+            dir: None,
+            durability: Durability::Sync,
+            payload_bytes: 256 << 10,
+            segment_bytes: 64 << 20,
+            checkpoint: Checkpoint::default(),
+        }
     }
 }
 

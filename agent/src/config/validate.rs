@@ -226,11 +226,16 @@ fn name(name: &str, place: &[Step<'_>], findings: &mut Findings<'_>) {
 }
 
 fn limits(config: &Config, findings: &mut Findings<'_>) {
-    let audit = ranges::outside(&config.audit).into_iter().map(|outside| ("audit", outside));
-    let limits = ranges::outside(&config.limits).into_iter().map(|outside| ("limits", outside));
-    for (table, ranges::Outside { key, value, min, max }) in audit.chain(limits) {
-        let place = [Step::Key(table), Step::Key(&key)];
-        findings.add(&place, format!("{value} is outside the limits of `{key}`"), format!("use {min} to {max}"));
+    let tables = [
+        (&["audit"][..], ranges::outside(&config.audit)),
+        (&["audit", "checkpoint"], ranges::outside(&config.audit.checkpoint)),
+        (&["limits"], ranges::outside(&config.limits)),
+    ];
+    for (table, outside) in tables {
+        for ranges::Outside { key, value, min, max } in outside {
+            let place: Vec<_> = table.iter().copied().chain([key.as_str()]).map(Step::Key).collect();
+            findings.add(&place, format!("{value} is outside the limits of `{key}`"), format!("use {min} to {max}"));
+        }
     }
 }
 

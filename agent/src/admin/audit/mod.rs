@@ -3,6 +3,7 @@
 mod clean;
 mod export;
 mod filter;
+mod key;
 mod mood;
 mod period;
 mod print;
@@ -19,7 +20,9 @@ use std::{
 };
 
 pub use self::print::Printer;
-use self::{export::ExportArgs, query::QueryArgs, replay::ReplayArgs, tail::TailArgs, verify::VerifyArgs};
+use self::{
+    export::ExportArgs, key::KeyArgs, query::QueryArgs, replay::ReplayArgs, tail::TailArgs, verify::VerifyArgs,
+};
 use super::{Context, Ended, Failure};
 use crate::audit::{
     chain::{Line, Malformed},
@@ -39,6 +42,17 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Log(OfLog),
+    /// Print the public key of checkpoints, for auditors
+    Key(KeyArgs),
+    /// Make a new signing key, for the agent to take with its next checkpoint
+    RotateKey(KeyArgs),
+}
+
+/// What is done with a log's directory.
+#[derive(Debug, clap::Subcommand)]
+enum OfLog {
     /// Show the newest records, and with -f those that follow
     Tail(TailArgs),
     /// Show the records that match
@@ -51,13 +65,13 @@ enum Command {
     Export(ExportArgs),
 }
 
-impl Command {
+impl OfLog {
     fn run(&self, dir: &Path, json: bool, out: &mut dyn Write) -> Result<Ended, Stop> {
         match self {
             Self::Tail(args) => tail::run(args, dir, json, out),
             Self::Query(args) => query::run(args, dir, json, out),
             Self::Replay(args) => replay::run(args, dir, json, out),
-            Self::Verify(args) => verify::run(args, dir, json, out),
+            Self::Verify(args) => verify::run(args, Some(dir), json, out),
             Self::Export(args) => export::run(args, dir, out),
         }
     }
@@ -68,12 +82,18 @@ impl Command {
 /// # Errors
 /// As [`Failure`] says.
 pub fn execute(args: &Args, context: &Context) -> Result<Ended, Failure> {
-    let dir = match &args.dir {
-        Some(dir) => dir.clone(),
-        None => context.load()?.audit_dir(),
-    };
     let mut out = anstream::stdout().lock();
-    let ended = args.command.run(&dir, context.json, &mut out);
+    let ended = match &args.command {
+        Command::Log(OfLog::Verify(verify)) if verify.is_elsewhere() => {
+            verify::run(verify, None, context.json, &mut out)
+        }
+        Command::Key(_) => key::show(&context.load()?, context.json, &mut out),
+        Command::RotateKey(_) => key::rotate(&context.load()?, context.json, &mut out),
+        Command::Log(command) => {
+            let dir = args.dir.clone().map_or_else(|| context.load().map(|config| config.audit_dir()), Ok)?;
+            command.run(&dir, context.json, &mut out)
+        }
+    };
     match ended.and_then(|ended| Ok(out.flush().map(|()| ended)?)) {
         // The reader of a pipe has seen enough.
         Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Ended::Done),

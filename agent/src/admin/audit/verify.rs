@@ -1,30 +1,71 @@
 //! `weir audit verify`.
 
 use std::{
+    fs,
     io::{self, IsTerminal as _, Write},
-    path::Path,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
 
 use super::{Ended, Failure, Stop};
-use crate::audit::verify::{Progress, Report, verify};
+use crate::audit::{
+    checkpoint::PublicKey,
+    verify::{Expectations, Finding, From, LogReport, Progress, Report, verify_directory, verify_files},
+};
+
+/// How long a check lasts before it shows how far it has come, and how often then.
+const QUIET: Duration = Duration::from_secs(2);
+const SHOW: Duration = Duration::from_millis(200);
 
 /// Arguments of `weir audit verify`.
 #[derive(Debug, clap::Args)]
-pub(super) struct VerifyArgs {}
+pub(super) struct VerifyArgs {
+    /// Files and directories of lines, as they were delivered: plain or gzip, in any order, of any hosts; instead of the
+    /// log's directory
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Trust only checkpoints signed by the public keys in this PEM file, or by keys that they vouch for
+    #[arg(long = "key", value_name = "FILE")]
+    keys: Vec<PathBuf>,
+    /// A file of log ids, host ids or host names, one a line: name those of which nothing is there
+    #[arg(long, value_name = "FILE")]
+    inventory: Option<PathBuf>,
+    /// Name every log that fell silent before this time: a timestamp, or `now`
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<Timestamp>,
+    /// Logs may begin here rather than with record 1: a seq, or a timestamp
+    #[arg(long, value_name = "SEQ|TIME", value_parser = from)]
+    from: Option<From>,
+}
 
-/// Checks the log and says what it found; the first bad record makes the check fail.
-pub(super) fn run(_args: &VerifyArgs, dir: &Path, json: bool, out: &mut dyn Write) -> Result<Ended, Stop> {
-    let watched = io::stderr().is_terminal();
-    let report = verify(dir, |progress| {
-        if watched {
-            show(progress);
-        }
-    });
-    if watched {
-        eprint!("\r\x1b[K");
+fn time(text: &str) -> Result<Timestamp, String> {
+    if text == "now" { Ok(Timestamp::now()) } else { text.parse().map_err(|error: jiff::Error| error.to_string()) }
+}
+
+fn from(text: &str) -> Result<From, String> {
+    text.parse().map_or_else(|_| time(text).map(From::Time), |seq| Ok(From::Seq(seq)))
+}
+
+impl VerifyArgs {
+    /// What is checked is not the log's own directory.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        !self.paths.is_empty()
     }
+}
+
+/// Checks the log in `dir`, if there is one to check, or else what the arguments name; anything wrong makes it fail.
+pub(super) fn run(args: &VerifyArgs, dir: Option<&Path>, json: bool, out: &mut dyn Write) -> Result<Ended, Stop> {
+    let expect = expectations(args)?;
+    let mut display = Display::new();
+    let show = |progress| display.show(progress);
+    let report = match dir {
+        Some(dir) => verify_directory(dir, &expect, show),
+        None => verify_files(&args.paths, &expect, show),
+    };
+    display.clear();
     let report = report.map_err(|error| Stop::Failed(Failure::Failed(error.to_string())))?;
     if json {
         serde_json::to_writer(&mut *out, &report).map_err(io::Error::from)?;
@@ -32,32 +73,120 @@ pub(super) fn run(_args: &VerifyArgs, dir: &Path, json: bool, out: &mut dyn Writ
     } else {
         print(&report, out)?;
     }
-    Ok(if report.bad.is_some() { Ended::CheckFailed } else { Ended::Done })
+    Ok(if report.intact { Ended::Done } else { Ended::CheckFailed })
 }
 
-fn show(Progress { records, expected }: Progress) {
-    let percent = records.saturating_mul(100).checked_div(expected).unwrap_or(100);
-    eprint!("\r{records} of {expected} records checked ({percent} %)");
+fn expectations(args: &VerifyArgs) -> Result<Expectations, Stop> {
+    let usage = |text: String| Stop::Failed(Failure::Usage(text));
+    let mut expect = Expectations { until: args.until, from: args.from, ..Expectations::default() };
+    for path in &args.keys {
+        expect.keys.extend(PublicKey::read_pem(path).map_err(|error| usage(error.to_string()))?);
+    }
+    if let Some(path) = &args.inventory {
+        let text = fs::read_to_string(path);
+        let text = text.map_err(|error| usage(format!("cannot read {}: {error}", path.display())))?;
+        let names = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        expect.inventory.extend(names.map(str::to_owned));
+    }
+    Ok(expect)
+}
+
+/// How far it has come, on a terminal, when it takes long.
+struct Display {
+    watched: bool,
+    next: Instant,
+    shown: bool,
+}
+
+impl Display {
+    fn new() -> Self {
+        Self { watched: io::stderr().is_terminal(), next: Instant::now() + QUIET, shown: false }
+    }
+
+    fn show(&mut self, Progress { done, of, unit }: Progress) {
+        if !self.watched || Instant::now() < self.next {
+            return;
+        }
+        self.next = Instant::now() + SHOW;
+        self.shown = true;
+        match of {
+            Some(of) => {
+                let percent = done.saturating_mul(100).checked_div(of).unwrap_or(100);
+                eprint!("\r\x1b[K{done} of {of} {unit} ({percent} %)");
+            }
+            None => eprint!("\r\x1b[K{done} {unit}"),
+        }
+    }
+
+    fn clear(&self) {
+        if self.shown {
+            eprint!("\r\x1b[K");
+        }
+    }
 }
 
 fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let Report { log, records, epochs, bytes, last_hash, incomplete_bytes, bad } = report;
     let (good, failed) = (AnsiColor::Green.on_default().bold(), AnsiColor::Red.on_default().bold());
     let verdict = |style: Style, word: &str| format!("{style}{word}{style:#}");
-    match bad {
-        None => {
-            let word = verdict(good, "intact");
-            writeln!(out, "{word}: log {log}, {records} records in {epochs} epochs, {bytes} bytes")?;
-            writeln!(out, "last hash {last_hash}")?;
-        }
-        Some(bad) => {
-            writeln!(out, "{}: record {} was {}", verdict(failed, "not intact"), bad.seq, bad.fault)?;
-            writeln!(out, "in {}, byte {}", bad.segment.display(), bad.offset)?;
-            writeln!(out, "log {log}: the {records} records before it are intact, what follows was not checked")?;
-        }
+    for log in &report.logs {
+        let word = if log.findings.is_empty() { verdict(good, "intact") } else { verdict(failed, "not intact") };
+        print_log(log, &word, out)?;
     }
-    if *incomplete_bytes > 0 {
-        writeln!(out, "{incomplete_bytes} bytes of an incomplete line at the end: being written, or torn by a crash")?;
+    for finding in &report.beside.listed {
+        print_finding(finding, out)?;
+    }
+    if report.logs.is_empty() {
+        writeln!(out, "no records")?;
+    }
+    if report.duplicates > 0 {
+        writeln!(out, "{} records were there more than once, byte for byte", report.duplicates)?;
+    }
+    if report.incomplete_bytes > 0 {
+        let bytes = report.incomplete_bytes;
+        writeln!(out, "{bytes} bytes of an incomplete line at the end: being written, or torn by a crash")?;
     }
     Ok(())
+}
+
+fn print_log(report: &LogReport, word: &str, out: &mut dyn Write) -> io::Result<()> {
+    let LogReport { log, records, epoch_count, last_hash, first_seq, last_seq, .. } = report;
+    if let Some(first) = report.findings.first() {
+        let seq = first.seq.unwrap_or_default();
+        writeln!(out, "{word}: log {log}: record {seq} is {}", first.fault)?;
+    } else {
+        writeln!(out, "{word}: log {log}, {records} records in {epoch_count} epochs")?;
+    }
+    if let Some(host) = &report.host {
+        writeln!(out, "  host {} ({})", host.name, host.id)?;
+    }
+    writeln!(out, "  records {first_seq} to {last_seq}, last hash {last_hash}")?;
+    print_signatures(report, out)?;
+    for finding in &report.findings.listed {
+        print_finding(finding, out)?;
+    }
+    let more = report.findings.count - report.findings.listed.len() as u64;
+    if more > 0 {
+        writeln!(out, "  and {more} more")?;
+    }
+    Ok(())
+}
+
+fn print_signatures(report: &LogReport, out: &mut dyn Write) -> io::Result<()> {
+    let LogReport { checkpoints, covered, keys, last_seq, .. } = report;
+    if *checkpoints == 0 {
+        return writeln!(out, "  no signed checkpoint: nothing proves who wrote it");
+    }
+    let open = last_seq.saturating_sub(*covered);
+    writeln!(out, "  {checkpoints} checkpoints cover all up to record {covered}; {open} records came after")?;
+    for key in keys {
+        let whose = if key.given { "trusted" } else { "named by the log itself: compare it, or give it with --key" };
+        writeln!(out, "  signed by {} ({whose})", key.id)?;
+    }
+    Ok(())
+}
+
+fn print_finding(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
+    let Finding { kind, seq, fault, file, offset } = finding;
+    let what = seq.map_or_else(|| "a line".to_owned(), |seq| format!("record {seq}"));
+    writeln!(out, "  {kind}: {what} is {fault}; {file}, byte {offset}")
 }

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     admin::{run::record_life, socket::SocketFile},
     audit::{
+        checkpoint::{self, Paused},
         event::Life,
         log::{Log, LogOptions},
         queue::{NotOpened, Queue},
@@ -39,11 +40,14 @@ pub(in crate::admin) struct Estate {
     pub(in crate::admin) datapath: Datapath,
     pub(in crate::admin) log: Log,
     pub(in crate::admin) log_options: LogOptions,
+    pub(in crate::admin) checkpoints: checkpoint::Gate,
 }
 
 /// Everything is the next agent's; what this one still has open is recorded there.
 #[derive(Debug)]
 pub(in crate::admin) struct HandedOver {
+    /// This agent makes no checkpoint any more: they are the log's writer's.
+    _checkpoints: Paused,
     /// The next agent has ended, and with it the way to the log.
     pub(in crate::admin) lost: CancellationToken,
 }
@@ -103,8 +107,8 @@ impl Estate {
         let mut wire = greet().map_err(Failed::Harmless)?;
         let successor = Successor::of(&wire);
         tracing::info!("a new agent takes over");
-        let queue = match self.lend(&mut wire).and_then(|()| self.release(runtime)) {
-            Ok(queue) => queue,
+        let (paused, queue) = match self.lend(&mut wire).and_then(|()| self.release(runtime)) {
+            Ok(released) => released,
             Err(error) => {
                 drop(wire);
                 self.keep_on(&error, runtime);
@@ -112,7 +116,7 @@ impl Estate {
             }
         };
         match wait_until_it_serves(&mut wire) {
-            Ok(()) => self.leave(wire, queue, runtime),
+            Ok(()) => self.leave(wire, paused, queue, runtime),
             Err(error) => {
                 drop(wire);
                 self.reopen(queue, &successor).map_err(Failed::Orphaned)?;
@@ -156,13 +160,21 @@ impl Estate {
         }
     }
 
-    /// Lets go of the log. Tasks that belong to its writer must have ended before, and are the next agent's from here on.
-    fn release(&self, runtime: &Handle) -> Result<Queue, HandoverError> {
-        runtime.block_on(self.log.release()).map_err(|error| HandoverError::Log(error.to_string()))
+    /// Lets go of the log, and of what belongs to its writer: checkpoints are the next agent's from here on.
+    fn release(&self, runtime: &Handle) -> Result<(Paused, Queue), HandoverError> {
+        let paused = runtime.block_on(self.checkpoints.pause());
+        let queue = runtime.block_on(self.log.release()).map_err(|error| HandoverError::Log(error.to_string()))?;
+        Ok((paused, queue))
     }
 
     /// The point of no return: the new agent has everything.
-    fn leave(&self, mut wire: Wire, queue: Queue, runtime: &Handle) -> Result<HandedOver, Failed> {
+    fn leave(
+        &self,
+        mut wire: Wire,
+        paused: Paused,
+        queue: Queue,
+        runtime: &Handle,
+    ) -> Result<HandedOver, Failed> {
         {
             let _accepting_ends_there = runtime.enter();
             self.namespaces.leave();
@@ -181,7 +193,7 @@ impl Estate {
             tracing::warn!(%error, "the new agent has gone");
         }
         queue.relay(Relay { wire }).map_err(orphaned)?;
-        Ok(HandedOver { lost })
+        Ok(HandedOver { _checkpoints: paused, lost })
     }
 
     /// Opens the log again. Nobody else may have it: a new agent that hangs is killed.

@@ -45,6 +45,7 @@ use super::{
 };
 use crate::{
     audit::{
+        checkpoint::{self, Checkpointer},
         event::{Agent, Event, Life, What},
         log::{AppendError, Log, LogOptions},
         payload::{DigestKey, Payloads},
@@ -170,6 +171,8 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         Agent::Started { version: env!("CARGO_PKG_VERSION"), config_digest, boot_id: options.boot_id.clone() };
     let first = [started, Agent::Attached { takeover }];
     let Begun { namespaces, predecessor } = origin.begin(&log, &options, &proxy, first).await?;
+    let checkpoints = checkpoint::Options::from_config(&config, &options.boot_id);
+    let checkpointer = Checkpointer::start(log.clone(), checkpoints).await.map_err(failed)?;
     let namespaces =
         Namespaces::open(&proxy, cgroups, scope.clone(), announcements, namespaces).await.map_err(failed)?;
     learn_names(&proxy, predecessor.is_some()).await;
@@ -208,6 +211,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         datapath,
         log: log.clone(),
         log_options: options,
+        checkpoints: checkpointer.gate(),
     };
     let ending = stop_signals.or_successor(&next, Arc::new(estate)).await?;
     drop(next);
@@ -221,7 +225,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
             namespaces.withdraw();
             proxy.drain(patience).await;
         }
-        Ending::Replaced(HandedOver { lost }) => {
+        Ending::Replaced(HandedOver { lost, .. }) => {
             tracing::info!("another agent serves; draining");
             tokio::select! {
                 () = proxy.drain_gently(patience) => {}
@@ -240,6 +244,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     }
     if let Ending::Ordered(reason) = ending {
         record(&log, Agent::Stopped { reason: reason.into() }).await?;
+        checkpointer.finish().await;
         return log.close().await.map_err(failed);
     }
     log.close().await.map_err(failed)?;

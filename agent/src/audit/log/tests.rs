@@ -11,9 +11,9 @@ use crate::audit::{
     samples::{request, response, scratch_dir, small, write_log},
     segment::Segment,
     verify::{
-        Fault, Report,
+        Expectations, Fault, LogReport,
         tests::{Expected, independent_reader},
-        verify,
+        verify_directory,
     },
 };
 use config::Durability;
@@ -24,10 +24,10 @@ fn options(dir: &Path) -> LogOptions {
     LogOptions { dir: dir.to_owned(), durability: Durability::Sync, segment_bytes: 16 << 10, boot_id: "boot".into() }
 }
 
-fn intact(dir: &Path) -> Report {
-    let report = verify(dir, |_| {}).unwrap();
-    assert!(report.bad.is_none(), "{report:?}");
-    report
+fn intact(dir: &Path) -> LogReport {
+    let mut report = verify_directory(dir, &Expectations::default(), |_| {}).unwrap();
+    assert!(report.intact && report.incomplete_bytes == 0, "{report:?}");
+    report.logs.remove(0)
 }
 
 /// Every event's text, in order.
@@ -100,7 +100,7 @@ async fn a_log_goes_on_in_the_next_epoch_and_both_readers_agree() {
         assert!(matches!(log.close().await, Err(AppendError::Closed)));
     }
     let report = intact(dir.path());
-    assert_eq!((report.records, report.epochs), (90, 3));
+    assert_eq!((report.records, report.epoch_count), (90, 3));
     let expected = Expected { ok: true, records: Some(90), last_hash: Some(report.last_hash), first_bad_seq: None };
     assert_eq!(independent_reader([dir.path()]), [expected]);
 }

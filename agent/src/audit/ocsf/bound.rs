@@ -35,7 +35,7 @@ pub(super) fn bound(what: &mut What) -> bool {
                 Life::KeptOn { reason } | Life::Watched { detail: reason, .. } | Life::TookOver { version: reason, .. },
             ),
         ) => bounds.text(reason),
-        What::Agent(_) | What::Unfinished(_) => {}
+        What::Agent(_) | What::Attestation(_) | What::Unfinished(_) => {}
     }
     bounds.cut
 }

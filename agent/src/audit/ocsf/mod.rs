@@ -5,9 +5,10 @@
 //! | [`What::Call`], [`What::Unfinished`] | API Activity 6003 | `ai_operation`, `security_control` |
 //! | [`What::Http`] | HTTP Activity 4002 | `host`, `security_control` |
 //! | [`What::Flow`] | Network Activity 4001 | `host`, `security_control` |
-//! | [`What::Agent`] | Application Lifecycle 6002 | `host` |
+//! | [`What::Agent`], [`What::Attestation`] | Application Lifecycle 6002 | `host` |
 
 mod activity;
+mod attestation;
 mod bound;
 mod life;
 mod parts;
@@ -52,6 +53,7 @@ pub fn render(mut event: Event, uid: Uuid) -> serde_json::Result<String> {
         What::Http(http) => serde_json::to_string(&pen.http(http)),
         What::Flow(flow) => serde_json::to_string(&pen.flow(flow)),
         What::Agent(agent) => serde_json::to_string(&pen.agent(agent)),
+        What::Attestation(attestation) => serde_json::to_string(&pen.attestation(attestation)),
         What::Unfinished(open) => serde_json::to_string(&unfinished::fields(open, pen.time, uid)?),
     }
 }

@@ -9,11 +9,20 @@ use serde::Deserialize;
 
 use super::*;
 use crate::audit::samples::{scratch_dir, write_log, write_segments};
+use crate::audit::{chain::Hash, head::HeadError};
+
+mod forge;
+mod random;
+mod tampering;
 
 const EPOCHS: [u64; 6] = [1, 1, 2, 2, 2, 3];
 
+fn verify(dir: &Path) -> Report {
+    verify_directory(dir, &Expectations::default(), |_| {}).unwrap()
+}
+
 fn first_bad(dir: &Path) -> Option<u64> {
-    verify(dir, |_| {}).unwrap().bad.map(|bad| bad.seq)
+    verify(dir).first_bad().and_then(|bad| bad.seq)
 }
 
 fn check(lines: &[Vec<u8>], per_segment: usize) -> Option<u64> {
@@ -35,10 +44,10 @@ fn a_right_log_is_intact() {
     for per_segment in [1, 2, 4, 100] {
         let dir = scratch_dir();
         let lines = write_log(dir.path(), &EPOCHS, per_segment);
-        let report = verify(dir.path(), |_| {}).unwrap();
-        assert_eq!((report.records, report.epochs, report.incomplete_bytes), (6, 3, 0));
+        let report = verify(dir.path());
+        assert_eq!((report.logs[0].records, report.logs[0].epoch_count, report.incomplete_bytes), (6, 3, 0));
         assert_eq!(report.bytes, lines.concat().len() as u64);
-        assert!(report.bad.is_none());
+        assert!(report.intact);
     }
 }
 
@@ -115,9 +124,10 @@ fn without_its_head_a_log_is_not_vouched_for() {
     let dir = scratch_dir();
     write_log(dir.path(), &EPOCHS, 100);
     fs::write(dir.path().join("head"), b"{}\n").unwrap();
-    assert!(matches!(verify(dir.path(), |_| {}), Err(VerifyError::Head(HeadError::Damaged { .. }))));
+    let verify = || verify_directory(dir.path(), &Expectations::default(), |_| {});
+    assert!(matches!(verify(), Err(VerifyError::Head(HeadError::Damaged { .. }))));
     fs::remove_file(dir.path().join("head")).unwrap();
-    assert!(matches!(verify(dir.path(), |_| {}), Err(VerifyError::Head(HeadError::Missing(_)))));
+    assert!(matches!(verify(), Err(VerifyError::Head(HeadError::Missing(_)))));
 }
 
 /// What a reader says of a log.
@@ -152,12 +162,12 @@ fn both_readers_say_of_the_vectors_what_they_bind() {
     let others = independent_reader(paths.iter().map(PathBuf::as_path));
     assert_eq!(others.len(), expect.len());
     for ((name, expected), other) in expect.into_iter().zip(others) {
-        let report = verify(&vectors.join(&name), |_| {}).unwrap();
+        let report = verify(&vectors.join(&name));
         let found = Expected {
-            ok: report.bad.is_none(),
-            records: report.bad.is_none().then_some(report.records),
-            last_hash: report.bad.is_none().then_some(report.last_hash),
-            first_bad_seq: report.bad.map(|bad| bad.seq),
+            ok: report.intact,
+            records: report.intact.then_some(report.logs[0].records),
+            last_hash: report.intact.then_some(report.logs[0].last_hash),
+            first_bad_seq: report.first_bad().and_then(|bad| bad.seq),
         };
         assert_eq!(found, expected, "{name}");
         assert_eq!(other, expected, "{name}, independent reader");

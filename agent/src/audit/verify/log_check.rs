@@ -1,0 +1,179 @@
+//! Everything that is checked of one log, once its records come in order.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{
+    super::{
+        chain::Hash,
+        checkpoint::{PublicKey, statement::Interval},
+    },
+    checkpoints::{Checkpoints, Last, late_after},
+    fault::Fault,
+    report::{LogReport, Spot},
+    visitor::{Record, Visitor},
+};
+
+/// What the auditor knows besides the log.
+#[derive(Debug, Clone, Default)]
+pub struct Expectations {
+    /// The public keys that checkpoints must be signed with. Without any, the log's own word is taken, and said so.
+    pub keys: Vec<PublicKey>,
+    /// Log ids, host ids or host names of which something must be there.
+    pub inventory: Vec<String>,
+    /// Every log must reach this time, or have stopped. Without it, in files and streams: the newest checkpoint of all logs.
+    pub until: Option<Timestamp>,
+    /// Logs may begin later than with their first record.
+    pub from: Option<From>,
+}
+
+/// Where a log may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// At this seq, or before.
+    Seq(u64),
+    /// With a checkpoint that is not later than one was due after this time.
+    Time(Timestamp),
+}
+
+/// Follows one log.
+#[derive(Debug)]
+pub(super) struct LogCheck<'e> {
+    expect: &'e Expectations,
+    checkpoints: Checkpoints,
+    front: Option<Front>,
+    retired: Option<Retired>,
+    report: LogReport,
+}
+
+/// How the log begins, when it does not begin with its first record.
+#[derive(Debug)]
+struct Front {
+    first: u64,
+    prev: Hash,
+    file: String,
+    offset: u64,
+    /// The first checkpoint's time and interval.
+    checkpoint: Option<(i64, Interval)>,
+}
+
+/// What the agent says of segments that it deleted after they had been shipped.
+#[derive(Debug, Clone, Deserialize)]
+struct Retired {
+    last_seq: u64,
+    last_hash: Hash,
+}
+
+impl<'e> LogCheck<'e> {
+    pub(super) fn new(log: &str, expect: &'e Expectations) -> Self {
+        Self {
+            expect,
+            checkpoints: Checkpoints::new(&expect.keys),
+            front: None,
+            retired: None,
+            report: LogReport::new(log),
+        }
+    }
+
+    /// The next record of the chain.
+    pub(super) fn record(&mut self, record: &Record<'_>) {
+        if self.report.records == 0 && record.seq > 1 {
+            let Spot { file, offset } = record.spot;
+            let (first, prev, file) = (record.seq, record.prev, file.to_owned());
+            self.front = Some(Front { first, prev, file, offset, checkpoint: None });
+        }
+        self.report.count(record.epoch, record.seq, record.hash);
+        self.checkpoints.record(record, &mut self.report.findings);
+        if let (Some(Front { checkpoint: first @ None, .. }), Some(Last { time, interval, .. })) =
+            (&mut self.front, self.checkpoints.last())
+        {
+            *first = Some((*time, *interval));
+        }
+        if self.front.is_some() && record.facts.class_uid == 6002 {
+            self.retired = record.event.and_then(retired).or(self.retired.take());
+        }
+    }
+
+    /// What comes next does not follow.
+    pub(super) fn gap(&mut self) {
+        self.checkpoints.gap();
+    }
+
+    /// Something is wrong with `seq`.
+    pub(super) fn fault(&mut self, seq: u64, spot: Spot<'_>, fault: &Fault) {
+        self.report.findings.add(Some(seq), spot, fault);
+    }
+
+    /// What was found.
+    pub(super) fn finish(mut self) -> LogReport {
+        let mut report = self.report;
+        self.checkpoints.end(&mut report.findings);
+        if let Some(front) = self.front.filter(|front| !front.is_accounted(self.retired.as_ref(), self.expect.from)) {
+            let Front { first, file, offset, .. } = front;
+            let fault = Fault::FrontMissing { last: first - 1 };
+            report.findings.add(Some(1), Spot { file: &file, offset }, &fault);
+        }
+        if let Some(Last { time, interval, host, .. }) = self.checkpoints.last() {
+            report.host = Some(host.clone());
+            report.checkpoint_time = Some(*time);
+            report.checkpoint_seconds = Some(interval.seconds);
+        }
+        (report.keys, report.checkpoints, report.covered, report.stopped) = self.checkpoints.found();
+        report
+    }
+}
+
+impl Front {
+    fn is_accounted(&self, retired: Option<&Retired>, from: Option<From>) -> bool {
+        let before = self.first - 1;
+        let is_retired = retired.is_some_and(|retired| {
+            retired.last_seq > before || (retired.last_seq == before && retired.last_hash == self.prev)
+        });
+        let is_expected = from.is_some_and(|from| match from {
+            From::Seq(seq) => self.first <= seq,
+            From::Time(from) => self
+                .checkpoint
+                .is_some_and(|(time, interval)| time <= from.as_millisecond().saturating_add(late_after(interval))),
+        });
+        is_retired || is_expected
+    }
+}
+
+fn retired(event: &str) -> Option<Retired> {
+    #[derive(Deserialize)]
+    struct Event {
+        lifecycle: Option<Lifecycle>,
+    }
+    #[derive(Deserialize)]
+    struct Lifecycle {
+        kind: String,
+        #[serde(flatten)]
+        retired: Option<Retired>,
+    }
+    let Event { lifecycle } = serde_json::from_str(event).ok()?;
+    lifecycle.filter(|lifecycle| lifecycle.kind == "retired")?.retired
+}
+
+/// Names the logs that fell silent, as of `until`.
+pub(super) fn silent(logs: &mut [LogReport], until: Timestamp) {
+    for log in logs.iter_mut().filter(|log| !log.stopped) {
+        let (Some(time), Some(seconds)) = (log.checkpoint_time, log.checkpoint_seconds) else { continue };
+        let due = time.saturating_add(late_after(Interval { records: 0, seconds }));
+        if until.as_millisecond() > due {
+            let since = Timestamp::from_millisecond(time).unwrap_or(Timestamp::MIN);
+            let seq = Some(log.last_seq.saturating_add(1));
+            let name = log.host.as_ref().map_or("", |host| &host.name);
+            log.findings.add(seq, Spot { file: name, offset: 0 }, &Fault::Silent { since, seconds });
+        }
+    }
+}
+
+/// Whom of the inventory nothing was found of.
+pub(super) fn absent<'i>(logs: &[LogReport], inventory: &'i [String]) -> Vec<&'i str> {
+    let is_there = |name: &&String| {
+        logs.iter().any(|log| {
+            log.log == **name || log.host.as_ref().is_some_and(|host| host.id == **name || host.name == **name)
+        })
+    };
+    inventory.iter().filter(|name| !is_there(name)).map(String::as_str).collect()
+}
