@@ -4,12 +4,19 @@
 The hashes are computed here and not by the agent, so the vectors bind it. Run it after a change of the format only.
 """
 
+import base64
 import hashlib
 import json
 import os
 import shutil
+import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True
+sys.path.append(os.path.join(HERE, "../readers"))
+import ed25519
+
+SEEDS = [bytes([number]) * 32 for number in (1, 2, 3)]
 LOG = "00112233445566778899aabbccddeeff"
 EPOCHS = [1, 1, 1, 1, 2, 2, 2]
 EVENTS = [
@@ -44,6 +51,68 @@ def chain(epochs=EPOCHS, events=EVENTS, log=LOG, prev=bytes(32), first=1):
 def head(seq, digest, epoch=2, log=LOG):
     stated = {"log": log, "epoch": epoch, "seq": seq, "hash": digest.hex(), "synced": seq, "settled": seq + 1, "boot": "b"}
     return json.dumps(stated, separators=(",", ":")).ljust(383).encode() + b"\n"
+
+
+def spki(seed):
+    return bytes.fromhex("302a300506032b6570032100") + ed25519.public(seed)
+
+
+def key_id(seed):
+    return hashlib.sha256(spki(seed)).hexdigest()
+
+
+class Signed:
+    """A log that signs its head; `lines` are its records."""
+
+    def __init__(self, seed=SEEDS[0], log=LOG):
+        self.log, self.seed, self.events, self.previous = log, seed, [], {"seq": 0, "hash": "0" * 64}
+        self.append('{"class_uid":6002,"lifecycle":{"kind":"started"}}')
+        self.change(seed, None)
+
+    def append(self, event):
+        self.events.append(event)
+
+    def chain(self):
+        return chain([1] * len(self.events), self.events, self.log)
+
+    def statement(self, name, domain, stated, seed):
+        text = json.dumps(stated, separators=(",", ":"))
+        signature = ""
+        if seed:
+            message = domain + b"\n" + hashlib.sha256(text.encode()).digest()
+            value = base64.b64encode(ed25519.sign(seed, message)).decode()
+            signature = f',"signature":{{"key_id":"{key_id(seed)}","value":"{value}"}}'
+        self.append(f'{{"class_uid":6002,"time":1785000000000,"{name}":{{"statement":{text}{signature}}}}}')
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def checkpoint(self, **other):
+        head = {"seq": len(self.events), "hash": self.chain()[1].hex()}
+        stated = {
+            "log": self.log, "epoch": 1, "head": head, "previous": self.previous,
+            "interval": {"records": 10000, "seconds": 60}, "time": 1785000000000, "since_boot_ns": 7, "boot_id": "b",
+            "host": {"id": "h", "name": "host"}, "key": base64.b64encode(spki(self.seed)).decode(),
+        }
+        digest = self.statement("checkpoint", b"weir-checkpoint-v1", stated | other, self.seed)
+        self.previous = {"seq": len(self.events), "hash": digest}
+
+    def change(self, seed, voucher, **other):
+        stated = {"log": self.log, "epoch": 1, "key": base64.b64encode(spki(seed)).decode(), "time": 1785000000000}
+        if self.events[1:]:
+            stated["replaces"] = key_id(self.seed)
+        self.statement("signing_key", b"weir-key-v1", stated | other, voucher)
+        self.seed = seed
+
+
+def signed_log(then=lambda log: None):
+    """Two calls, a checkpoint, `then`, two calls, a checkpoint."""
+    log = Signed()
+    for _ in range(2):
+        log.append('{"class_uid":6003}')
+        log.append('{"class_uid":6003,"note":"\\"checkpoint\\":{\\"statement\\":{}}"}')
+        log.checkpoint()
+        then(log)
+        then = lambda log: None
+    return log
 
 
 def relinked(seq, event):
@@ -111,6 +180,35 @@ def main():
     vector("segment-missing", {4: b"".join(good[3:])}, ok=False, first_bad_seq=1)
     assert text.count("\n") == 7
 
+    def signed(name, log, seq=None):
+        lines, end = log.chain()
+        stated = head(len(lines), end, 1)
+        outcome = {"ok": False, "first_bad_seq": seq} if seq else {"ok": True, "records": len(lines), "last_hash": end.hex()}
+        vector(name, {1: b"".join(lines)}, stated, **outcome)
+
+    def forged(edit):
+        log = signed_log()
+        edit(log.events)
+        return log
+
+    def in_statement(position, old, new):
+        def edit(events):
+            assert old in events[position - 1]
+            events[position - 1] = events[position - 1].replace(old, new, 1)
+        return forged(edit)
+
+    signed("checkpoints", signed_log())
+    signed("key-changed", signed_log(lambda log: log.change(SEEDS[1], SEEDS[0])))
+    signed("key-not-signed", signed_log(lambda log: log.change(SEEDS[1], None)), 6)
+    signed("key-signed-by-itself", signed_log(lambda log: log.change(SEEDS[1], SEEDS[1])), 6)
+    signed("checkpoint-altered", in_statement(8, '"records":10000', '"records":99999'), 8)
+    signed("checkpoint-not-signed", forged(lambda events: events.__setitem__(7, unsigned(events[7]))), 8)
+    signed("checkpoint-of-another-log", signed_log(lambda log: log.checkpoint(log="f" * 32)), 6)
+    signed("checkpoint-removed", forged(lambda events: events.pop(4)), 7)
+    signed("checkpoint-out-of-reach", signed_log(lambda log: log.checkpoint(head={"seq": 6, "hash": "0" * 64})), 6)
+    signed("rewritten-under-a-checkpoint", in_statement(4, "note", "nope"), 4)
+    signed("signed-by-the-old-key", signed_log(back_to_the_old_key), 7)
+
     for kept in os.listdir(HERE):
         if os.path.isdir(os.path.join(HERE, kept)):
             shutil.rmtree(os.path.join(HERE, kept))
@@ -124,6 +222,16 @@ def main():
     with open(os.path.join(HERE, "expect.json"), "w", encoding="utf-8") as file:
         json.dump(expect, file, indent=1)
         file.write("\n")
+
+
+def unsigned(event):
+    return event[: event.index(',"signature":')] + "}}"
+
+
+def back_to_the_old_key(log):
+    log.change(SEEDS[1], SEEDS[0])
+    log.seed = SEEDS[0]
+    log.checkpoint()
 
 
 def upper(line_bytes):
