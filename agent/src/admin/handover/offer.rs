@@ -168,13 +168,7 @@ impl Estate {
     }
 
     /// The point of no return: the new agent has everything.
-    fn leave(
-        &self,
-        mut wire: Wire,
-        paused: Paused,
-        queue: Queue,
-        runtime: &Handle,
-    ) -> Result<HandedOver, Failed> {
+    fn leave(&self, mut wire: Wire, paused: Paused, queue: Queue, runtime: &Handle) -> Result<HandedOver, Failed> {
         {
             let _accepting_ends_there = runtime.enter();
             self.namespaces.leave();

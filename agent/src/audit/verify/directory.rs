@@ -42,6 +42,7 @@ pub fn verify_directory(
             Ok(line) => check.record(&Record::of(&line, spot)),
             Err(fault) => {
                 check.fault(seq, spot, &fault);
+                check.cut_short();
                 is_whole = false;
                 break;
             }

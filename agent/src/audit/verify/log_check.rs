@@ -104,10 +104,17 @@ impl<'e> LogCheck<'e> {
         self.report.findings.add(Some(seq), spot, fault);
     }
 
+    /// The log was not followed to its end: nothing is said of what is missing there.
+    pub(super) fn cut_short(&mut self) {
+        self.report.cut_short = true;
+    }
+
     /// What was found.
     pub(super) fn finish(mut self) -> LogReport {
         let mut report = self.report;
-        self.checkpoints.end(&mut report.findings);
+        if !report.cut_short {
+            self.checkpoints.end(&mut report.findings);
+        }
         if let Some(front) = self.front.filter(|front| !front.is_accounted(self.retired.as_ref(), self.expect.from)) {
             let Front { first, file, offset, .. } = front;
             let fault = Fault::FrontMissing { last: first - 1 };
@@ -156,7 +163,7 @@ fn retired(event: &str) -> Option<Retired> {
 
 /// Names the logs that fell silent, as of `until`.
 pub(super) fn silent(logs: &mut [LogReport], until: Timestamp) {
-    for log in logs.iter_mut().filter(|log| !log.stopped) {
+    for log in logs.iter_mut().filter(|log| !log.stopped && !log.cut_short) {
         let (Some(time), Some(seconds)) = (log.checkpoint_time, log.checkpoint_seconds) else { continue };
         let due = time.saturating_add(late_after(Interval { records: 0, seconds }));
         if until.as_millisecond() > due {

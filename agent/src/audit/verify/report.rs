@@ -79,6 +79,8 @@ pub struct LogReport {
     pub keys: Vec<KeyReport>,
     /// The last agent said that it stopped.
     pub stopped: bool,
+    /// The check ended at the first break, before the log's end.
+    pub cut_short: bool,
     /// What is wrong.
     pub findings: Findings,
 }
@@ -179,6 +181,7 @@ impl LogReport {
             checkpoint_seconds: None,
             keys: Vec::new(),
             stopped: false,
+            cut_short: false,
             findings: Findings::default(),
         }
     }
