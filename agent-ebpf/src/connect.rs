@@ -15,13 +15,14 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use aya_log_ebpf::{debug, warn};
-use weir_ebpf::{Address, Denial, Flow, ListenerPorts, PendingKey, UNREGISTERED};
+use weir_ebpf::{Address, Denial, Flow, FlowKey, ListenerPorts, PendingKey, UNREGISTERED};
 
 use crate::{
     announce::announce,
     counters::{Outcome, count, count_denial},
+    holders::holder_with_room,
     listener::{is_ours_v4, is_ours_v6},
-    maps::{DESTINATIONS, FLOW, LISTENERS, ORIGIN, PENDING, SETTINGS, store, stored, unstore},
+    maps::{DESTINATIONS, FLOW, LISTENERS, OPEN, ORIGIN, PENDING, SETTINGS, make_place, stored, unstore},
     origin::{SOCK_STREAM, adopt},
     scope::{task_in_scope, task_is_agent},
 };
@@ -131,24 +132,14 @@ fn intercept(ctx: &SockAddrContext, destination: &Address) -> Option<Verdict> {
     let listeners = unsafe { LISTENERS.get(&netns) };
     let endpoint = endpoint_of(&destination.connected(), listeners)?;
 
-    let uid_gid = bpf_get_current_uid_gid();
-    let flow = Flow {
-        cookie: unsafe { bpf_get_socket_cookie(ctx.as_ptr()) },
-        netns,
-        task_cgroup,
-        socket_cgroup: origin.map_or(0, |origin| origin.cgroup),
-        boot_ns: unsafe { bpf_ktime_get_boot_ns() },
-        destination: *destination,
-        endpoint,
-        tgid,
-        tid: pid_tgid as u32,
-        uid: uid_gid as u32,
-        gid: (uid_gid >> 32) as u32,
-        comm: bpf_get_current_comm().unwrap_or_default(),
-    };
-    Some(match redirect(ctx, flow, listeners) {
+    let remembered = listener_port(ctx, destination, listeners).and_then(|port| {
+        let origin = origin.map_or(0, |origin| origin.cgroup);
+        remember(ctx, destination, Place { netns, endpoint, task_cgroup, socket_cgroup: origin, pid_tgid })?;
+        Ok(port)
+    });
+    Some(match remembered {
+        // Counted when its SYN leaves, by `sock_ops`.
         Ok(port) => {
-            count(endpoint, Outcome::Redirected);
             debug!(ctx, "redirected: endpoint {}, cgroup {}, tgid {}, port {}", endpoint, task_cgroup, tgid, port);
             Verdict::Redirect(port)
         }
@@ -190,28 +181,87 @@ fn is_listener(destination: &Address, ports: &ListenerPorts) -> bool {
     }
 }
 
-/// The port to redirect to, with the flow remembered on its socket.
+/// The port to redirect to: an agent listens there, and is alive.
 #[inline(always)]
-fn redirect(ctx: &SockAddrContext, flow: Flow, listeners: Option<&ListenerPorts>) -> Result<u32, Denial> {
+fn listener_port(
+    ctx: &SockAddrContext,
+    destination: &Address,
+    listeners: Option<&ListenerPorts>,
+) -> Result<u32, Denial> {
     let ports = listeners.ok_or(Denial::NoListener)?;
-    let is_v4 = flow.destination.is_v4();
+    let is_v4 = destination.is_v4();
     let port = if is_v4 { ports.v4 } else { ports.v6 };
     if port == 0 {
         return Err(Denial::NoListener);
     }
     let ours = if is_v4 { is_ours_v4(ctx, port) } else { is_ours_v6(ctx, port) };
-    if !ours {
-        return Err(Denial::DeadListener);
-    }
-    if !has_room(&flow) {
-        return Err(Denial::NoRoom);
-    }
-    unsafe { store(&FLOW, sock(ctx), flow) }.map_err(|()| Denial::NoRoom)?;
-    Ok(port)
+    if ours { Ok(port) } else { Err(Denial::DeadListener) }
 }
 
-/// Whether `PENDING` can take one more, shown by doing it. The source port that its key needs is only known when the SYN
-/// is about to leave, when it is too late to deny.
+/// What is known of a flow besides its destination.
+struct Place {
+    netns: u64,
+    endpoint: u32,
+    task_cgroup: u64,
+    socket_cgroup: u64,
+    pid_tgid: u64,
+}
+
+/// Leaves the flow on its socket, where `sock_ops` finds it. Written field by field: the stack has no room for the whole.
+#[inline(always)]
+fn remember(ctx: &SockAddrContext, destination: &Address, place: Place) -> Result<(), Denial> {
+    let Place { netns, endpoint, task_cgroup, socket_cgroup, pid_tgid } = place;
+    let holder = holder_with_room(task_cgroup).ok_or(Denial::NoRoom)?;
+    let flow = unsafe { make_place(&FLOW, sock(ctx)) };
+    if flow.is_null() {
+        return Err(Denial::NoRoom);
+    }
+    let uid_gid = bpf_get_current_uid_gid();
+    let Flow {
+        cookie,
+        netns: in_netns,
+        task_cgroup: by_cgroup,
+        socket_cgroup: from_cgroup,
+        boot_ns,
+        holder: in_share,
+        recording_from,
+        destination: to,
+        source,
+        listener_port,
+        endpoint: of_endpoint,
+        tgid,
+        tid,
+        uid,
+        gid,
+        comm,
+    } = unsafe { &mut *flow };
+    unsafe {
+        *cookie = bpf_get_socket_cookie(ctx.as_ptr());
+        *boot_ns = bpf_ktime_get_boot_ns();
+    }
+    *in_netns = netns;
+    *by_cgroup = task_cgroup;
+    *from_cgroup = socket_cgroup;
+    *in_share = holder;
+    *recording_from = 0;
+    *to = *destination;
+    *source = Address::v6([0; 4], 0);
+    *listener_port = 0;
+    *of_endpoint = endpoint;
+    *tgid = (pid_tgid >> 32) as u32;
+    *tid = pid_tgid as u32;
+    *uid = uid_gid as u32;
+    *gid = (uid_gid >> 32) as u32;
+    *comm = bpf_get_current_comm().unwrap_or_default();
+    if !has_room(unsafe { &*flow }) {
+        unsafe { unstore(&FLOW, sock(ctx)) };
+        return Err(Denial::NoRoom);
+    }
+    Ok(())
+}
+
+/// Whether the maps that the flow will need can take one more, shown by doing it. The source port that `PENDING`'s key needs
+/// is only known when the SYN is about to leave, when it is too late to deny.
 #[inline(always)]
 fn has_room(flow: &Flow) -> bool {
     let trial = PendingKey {
@@ -224,5 +274,10 @@ fn has_room(flow: &Flow) -> bool {
         return false;
     }
     let _ = PENDING.remove(&trial);
+    let trial = FlowKey { cookie: flow.cookie, boot_ns: 0 };
+    if OPEN.insert(&trial, flow, BPF_NOEXIST.into()).is_err() {
+        return false;
+    }
+    let _ = OPEN.remove(&trial);
     true
 }

@@ -10,7 +10,7 @@ use aya_ebpf::{
 use aya_log_ebpf::warn;
 
 use crate::{
-    counters::{Outcome, count},
+    counters::{Outcome, count_for},
     maps::{AGENT_CGROUPS, DESTINATIONS, HOSTS, ORIGIN, stored},
     packet::Packet,
     report::is_due,
@@ -33,7 +33,7 @@ pub(crate) fn weir_guard(ctx: SkBuffContext) -> i32 {
     if !is_adopted(&ctx) && !socket_in_scope(&ctx) || packet.is_bare_reset(&ctx) {
         return PASS;
     }
-    count(endpoint, Outcome::Guarded);
+    count_for(cgroup, endpoint, Outcome::Guarded);
     if is_due() {
         warn!(&ctx, "guarded: protocol {}, endpoint {}, cgroup {}", packet.protocol, endpoint, cgroup);
     }

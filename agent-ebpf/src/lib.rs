@@ -8,7 +8,7 @@
 mod user;
 
 /// The version of everything in this file. Part of the pin path.
-pub const ABI: u32 = 2;
+pub const ABI: u32 = 3;
 
 /// How many cgroup levels below the hierarchy's root [`ScopeRule`]s are looked for.
 pub const MAX_CGROUP_LEVEL: i32 = 16;
@@ -16,8 +16,20 @@ pub const MAX_CGROUP_LEVEL: i32 = 16;
 /// How many endpoints can be counted, the unregistered one included.
 pub const MAX_ENDPOINTS: u32 = 1024;
 
-/// How many flows can wait for the agent to accept them.
+/// How many connections can be on their way to a listener: their SYN has left, and the listener has not made them yet.
 pub const MAX_PENDING: u32 = 65_536;
+
+/// How many of these one cgroup may have; the rest is kept for the others.
+pub const PENDING_SHARE: u32 = MAX_PENDING / 2;
+
+/// How many connections can be open: made by the listener, and not yet recorded as ended.
+pub const MAX_OPEN: u32 = 131_072;
+
+/// How many workloads (pairs of endpoint and cgroup) are counted one by one. Those beyond are in the endpoints' counts only.
+pub const MAX_WORKLOADS: u32 = 16_384;
+
+/// How long an endpoint's name can be, in bytes.
+pub const MAX_NAME: usize = 64;
 
 /// The endpoint index of destinations that are taken although nobody registered them (`tcp = "all"`).
 pub const UNREGISTERED: u32 = 0;
@@ -103,8 +115,16 @@ pub struct Flow {
     pub socket_cgroup: u64,
     /// Nanoseconds since boot, suspend included.
     pub boot_ns: u64,
+    /// Whose share of [`MAX_PENDING`] it counts in: the task's cgroup, or 0 where there was no room to tell cgroups apart.
+    pub holder: u64,
+    /// The log's next seq when the agent was about to record the flow's end; 0 before.
+    pub recording_from: u64,
     /// Where the application meant to go, as it said it.
     pub destination: Address,
+    /// Where the connection comes from; zeros until its SYN leaves.
+    pub source: Address,
+    /// The listener's port, in host byte order; 0 until the SYN leaves, and when nobody waits for the connection any more.
+    pub listener_port: u32,
     /// Which endpoint that is.
     pub endpoint: u32,
     /// Thread group id, in the initial pid namespace.
@@ -117,6 +137,49 @@ pub struct Flow {
     pub gid: u32,
     /// The task's name, padded with zeros.
     pub comm: [u8; 16],
+}
+
+impl Flow {
+    /// How the flow is known until the listener has made its connection.
+    #[inline(always)]
+    #[must_use]
+    pub const fn pending_key(&self) -> PendingKey {
+        PendingKey {
+            netns: self.netns,
+            source_ip: self.source.ip,
+            source_port: self.source.port,
+            listener_port: self.listener_port,
+        }
+    }
+
+    /// How the flow is known from then on.
+    #[inline(always)]
+    #[must_use]
+    pub const fn key(&self) -> FlowKey {
+        FlowKey { cookie: self.cookie, boot_ns: self.boot_ns }
+    }
+}
+
+/// Names a flow, once and for all of this boot: a socket may be connected more than once.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    /// The connecting socket.
+    pub cookie: u64,
+    /// Nanoseconds since boot at its `connect()`.
+    pub boot_ns: u64,
+}
+
+/// Names a workload's counters.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WorkloadKey {
+    /// The cgroup of the task that connected or sent; of a packet, that of its socket.
+    pub cgroup: u64,
+    /// The endpoint.
+    pub endpoint: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Names a flow for the accepting side: the connection's source, and the listener that it goes to.
@@ -220,17 +283,19 @@ impl Announcement {
     }
 }
 
-/// What became of the attempts to reach one endpoint: `seen = redirected + denied + guarded + failed_open`.
+/// What became of the attempts to reach one endpoint: `seen = redirected + denied + guarded + failed_open`, and
+/// `redirected = refused + arrived + those on their way`.
 ///
-/// An attempt is a `connect()` of TCP, a datagram that `sendmsg` was asked to send to the endpoint, or a packet that the guard
-/// stopped. What `connect()` or `sendmsg` already refused never becomes a packet, so nothing counts twice; but one that got
-/// past them counts once per packet, retransmissions included.
+/// An attempt is a `connect()` of TCP that was denied, or whose SYN is about to leave; a datagram that `sendmsg` was asked to
+/// send to the endpoint; or a packet that the guard stopped. What `connect()` or `sendmsg` already refused never becomes a
+/// packet, so nothing counts twice; but one that got past them counts once per packet, retransmissions included. A
+/// `connect()` that the kernel itself gives up before its SYN (no route, no port) is no attempt: nothing was sent.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EndpointCounters {
     /// Attempts in scope to reach a registered destination (or any, where every destination is taken).
     pub seen: u64,
-    /// Sent to the agent's listener.
+    /// Connections to the agent's listener whose SYN was about to leave.
     pub redirected: u64,
     /// Refused with `EPERM`.
     pub denied: u64,
@@ -238,6 +303,10 @@ pub struct EndpointCounters {
     pub guarded: u64,
     /// Let through because the agent was down and the operator chose so, which this version does not have: 0.
     pub failed_open: u64,
+    /// Redirected ones that the listener made a connection of. From here on the agent answers for them.
+    pub arrived: u64,
+    /// Redirected ones that ended before: given up or reset during the handshake, or without room to be remembered.
+    pub refused: u64,
 }
 
 /// Why a system call was refused, or why a flow that was redirected cannot be attributed.
@@ -250,7 +319,8 @@ pub enum Denial {
     DeadListener = 1,
     /// There was no room to remember the flow.
     NoRoom = 2,
-    /// Not a refusal: the flow was redirected, but its facts could not be handed over. The agent closes it.
+    /// Not a refusal: the flow was redirected, but its facts could not be handed over. The agent closes it. Also counted as
+    /// `refused` of its endpoint.
     Unpublished = 3,
     /// A datagram to a registered destination. Also counted as `denied` of its endpoint.
     Datagram = 4,
@@ -275,12 +345,14 @@ impl Denial {
 
 const _: () = {
     assert!(size_of::<Address>() == 20);
-    assert!(size_of::<Flow>() == 96);
+    assert!(size_of::<Flow>() == 136);
     assert!(size_of::<PendingKey>() == 32);
     assert!(size_of::<Origin>() == 16);
     assert!(size_of::<Agent>() == 16);
     assert!(size_of::<ListenerPorts>() == 8);
     assert!(size_of::<Settings>() == 8);
     assert!(size_of::<Announcement>() == 32);
-    assert!(size_of::<EndpointCounters>() == 40);
+    assert!(size_of::<EndpointCounters>() == 56);
+    assert!(size_of::<FlowKey>() == 16);
+    assert!(size_of::<WorkloadKey>() == 16);
 };

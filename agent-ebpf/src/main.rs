@@ -5,13 +5,14 @@
 //! |---|---|---|
 //! | `weir_origin` | `cgroup/sock_create` | remember which cgroup a socket comes from, refuse raw sockets, announce a namespace that is not served |
 //! | `weir_connect4`, `weir_connect6` | `cgroup/connect4,6` | redirect or deny what is in scope, remember the flow on the socket |
-//! | `weir_sock_ops` | `sock_ops` | hand the flow over to the accepting side before the SYN leaves |
+//! | `weir_sock_ops` | `sock_ops` | hand the flow over to the accepting side, and count what never gets there |
 //! | `weir_exec` | raw tracepoint `sched_process_exec` | announce a program in scope before its first socket; optional |
 //! | `weir_peername4`, `weir_peername6` | `cgroup/getpeername4,6` | show the application the server it meant |
 //! | `weir_sendmsg4`, `weir_sendmsg6` | `cgroup/sendmsg4,6` | deny datagrams to registered addresses |
 //! | `weir_bind4`, `weir_bind6` | `cgroup/bind4,6` | keep others off the listeners' ports |
 //! | `weir_guard` | `cgroup_skb/egress` | stop what still leaves for a registered address |
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![cfg_attr(target_arch = "bpf", allow(unsafe_code, reason = "contexts and helpers of the kernel are raw pointers"))]
 
 #[cfg(target_arch = "bpf")]
@@ -24,6 +25,8 @@ mod connect;
 mod counters;
 #[cfg(target_arch = "bpf")]
 mod guard;
+#[cfg(target_arch = "bpf")]
+mod holders;
 #[cfg(target_arch = "bpf")]
 mod listener;
 #[cfg(target_arch = "bpf")]

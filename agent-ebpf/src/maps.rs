@@ -10,8 +10,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use weir_ebpf::{
-    Address, Agent, Denial, EndpointCounters, Flow, ListenerPorts, MAX_ENDPOINTS, MAX_PENDING, Origin, PendingKey,
-    Settings,
+    Address, Agent, Denial, EndpointCounters, Flow, FlowKey, ListenerPorts, MAX_ENDPOINTS, MAX_NAME, MAX_OPEN,
+    MAX_PENDING, MAX_WORKLOADS, Origin, PendingKey, Settings, WorkloadKey,
 };
 
 /// Running agents.
@@ -39,15 +39,39 @@ pub(crate) static HOSTS: HashMap<[u32; 4], u32> = HashMap::with_max_entries(65_5
 #[map]
 pub(crate) static LISTENERS: HashMap<u64, ListenerPorts> = HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
 
-/// Flows that the agent has not accepted yet. `sock_ops` puts them in; the agent takes them out.
+/// Flows on their way to a listener. `sock_ops` puts them in before the SYN. Whoever takes one out answers for it: `sock_ops`
+/// does, when the listener makes the connection, or when the application's socket closes before.
 #[map]
 pub(crate) static PENDING: HashMap<PendingKey, Flow> = HashMap::with_max_entries(MAX_PENDING, BPF_F_NO_PREALLOC);
+
+/// How many flows in `PENDING` a cgroup has; under 0, those of all cgroups that found no room here.
+#[map]
+pub(crate) static HOLDERS: HashMap<u64, u64> = HashMap::with_max_entries(MAX_WORKLOADS, BPF_F_NO_PREALLOC);
+
+/// Flows that a listener made a connection of. `sock_ops` puts them in; the agent takes each out once its record is written.
+#[map]
+pub(crate) static OPEN: HashMap<FlowKey, Flow> = HashMap::with_max_entries(MAX_OPEN, BPF_F_NO_PREALLOC);
 
 #[map]
 pub(crate) static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 
+/// By endpoint, over all workloads.
 #[map]
 pub(crate) static ENDPOINTS: PerCpuArray<EndpointCounters> = PerCpuArray::with_max_entries(MAX_ENDPOINTS, 0);
+
+/// The same by workload, of those that there is room for. Never evicted: an entry goes when the agent finds its cgroup gone.
+#[map]
+pub(crate) static WORKLOADS: HashMap<WorkloadKey, EndpointCounters> =
+    HashMap::with_max_entries(MAX_WORKLOADS, BPF_F_NO_PREALLOC);
+
+/// The endpoints' names by their index, padded with zeros: whose the counters are, for an agent with another configuration.
+/// The programs do not read it.
+#[map]
+pub(crate) static NAMES: Array<[u8; MAX_NAME]> = Array::with_max_entries(MAX_ENDPOINTS, 0);
+
+/// Names this set of counters, which begins at zero. Random; 0 until the first agent has chosen. The programs do not read it.
+#[map]
+pub(crate) static COUNTERS_ID: Array<u64> = Array::with_max_entries(1, 0);
 
 /// Indexed by `Denial`.
 #[map]
@@ -69,6 +93,10 @@ pub(crate) static ANNOUNCEMENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_e
 /// that failed before any callback.
 #[btf_map]
 pub(crate) static FLOW: SkStorage<Flow> = SkStorage::new();
+
+/// The flow that a listener's connection carries, for the agent that accepts it.
+#[btf_map]
+pub(crate) static ARRIVED: SkStorage<Flow> = SkStorage::new();
 
 /// When each CPU last reported what it refused.
 #[map]
@@ -94,10 +122,16 @@ pub(crate) unsafe fn place<T>(map: &'static SkStorage<T>, sk: *mut bpf_sock) -> 
     unsafe { storage(map, sk, 0) }
 }
 
-/// The place that `map` holds for `sk`, made if need be; none when memory is short.
+/// Where `map` holds something for `sk`, made if need be; null when memory is short.
+#[inline(always)]
+pub(crate) unsafe fn make_place<T>(map: &'static SkStorage<T>, sk: *mut bpf_sock) -> *mut T {
+    unsafe { storage(map, sk, BPF_SK_STORAGE_GET_F_CREATE.into()) }
+}
+
+/// Has `map` hold `value` for `sk`.
 #[inline(always)]
 pub(crate) unsafe fn store<T>(map: &'static SkStorage<T>, sk: *mut bpf_sock, value: T) -> Result<(), ()> {
-    let place = unsafe { storage(map, sk, BPF_SK_STORAGE_GET_F_CREATE.into()) };
+    let place = unsafe { make_place(map, sk) };
     if place.is_null() {
         return Err(());
     }

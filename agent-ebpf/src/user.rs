@@ -1,7 +1,9 @@
 //! The shared types as aya takes them.
 #![allow(unsafe_code, reason = "`aya::Pod` is a promise about layout that only its implementor can make")]
 
-use crate::{Address, Agent, EndpointCounters, Flow, ListenerPorts, Origin, PendingKey, Settings};
+use crate::{
+    Address, Agent, EndpointCounters, Flow, FlowKey, ListenerPorts, Origin, PendingKey, Settings, WorkloadKey,
+};
 
 macro_rules! pod {
     ($($shared:ty),+) => {$(
@@ -10,4 +12,4 @@ macro_rules! pod {
     )+};
 }
 
-pod!(Address, Agent, EndpointCounters, Flow, ListenerPorts, Origin, PendingKey, Settings);
+pod!(Address, Agent, EndpointCounters, Flow, FlowKey, ListenerPorts, Origin, PendingKey, Settings, WorkloadKey);

@@ -12,6 +12,8 @@ use std::net::{IpAddr, SocketAddr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::event::Reconciliation;
+
 /// Path of the request for [`Status`].
 pub(super) const STATUS: &str = "/v1/status";
 /// Path of the request to detach.
@@ -36,6 +38,9 @@ pub struct Status {
     pub namespaces: NamespacesStatus,
     /// At most two in each network namespace: IPv4 and IPv6.
     pub listeners: Vec<ListenerStatus>,
+    /// The connections that the kernel counted, by endpoint and workload, beside their records; absent when it cannot be asked.
+    /// Since the kernel's counters began, at the first start after a boot or a detach, but for `flows_closed`.
+    pub reconciliation: Option<Reconciliation>,
     /// The intermediate that signs leaves; absent when there is none.
     pub ca: Option<CaStatus>,
 }
@@ -60,11 +65,11 @@ pub struct FlowsStatus {
     pub open: u64,
     /// Most at once (`limits.flows`).
     pub limit: u64,
-    /// Closed on arrival because of the limit, since the start.
+    /// Closed on arrival because of the limit, or because their workload had half of it, since the start.
     pub over_limit: u64,
 }
 
-/// One registered endpoint. Counts are since the agent's start.
+/// One registered endpoint. The kernel's counts go on across agents; calls are since this one's start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointStatus {
     /// Its name.

@@ -8,6 +8,7 @@ use super::{
     Context, Ended, Failure, client,
     protocol::{EndpointStatus, NamespacesStatus, Status},
 };
+use crate::audit::event::{Counts, EndpointTally, Reconciliation};
 
 /// Arguments of `weir status`.
 #[derive(Debug, clap::Args)]
@@ -39,7 +40,7 @@ fn shares_mounts(pid: u32) -> io::Result<bool> {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { version, pid, uptime_ms, log, flows, endpoints, namespaces, listeners, ca } = self;
+        let Self { version, pid, uptime_ms, log, flows, endpoints, namespaces, listeners, reconciliation, ca } = self;
         // Whole seconds: nobody reads an uptime closer.
         let uptime = SignedDuration::from_secs(Duration::from_millis(*uptime_ms).as_secs().cast_signed());
         writeln!(f, "weir {version}, pid {pid}, up {uptime:#}")?;
@@ -61,7 +62,8 @@ impl fmt::Display for Status {
         for listener in listeners {
             write!(f, "\n           {} in network namespace {}", listener.address, listener.netns)?;
         }
-        endpoints.iter().try_for_each(|endpoint| endpoint_line(endpoint, f))
+        endpoints.iter().try_for_each(|endpoint| endpoint_line(endpoint, f))?;
+        reconciliation.as_ref().map_or(Ok(()), |reconciliation| reconciliation_lines(reconciliation, f))
     }
 }
 
@@ -81,6 +83,25 @@ fn endpoint_line(endpoint: &EndpointStatus, f: &mut fmt::Formatter<'_>) -> fmt::
         f,
         "{redirected} connections redirected, {denied} denied, {guarded} packets stopped, {calls} calls, {refused} of them refused"
     )
+}
+
+/// What went anywhere; the workloads are in `--json`.
+fn reconciliation_lines(reconciliation: &Reconciliation, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let moving = if reconciliation.settled { "" } else { " (moving while they were read)" };
+    for tally in reconciliation.endpoints.iter().filter(|tally| tally.counts.seen > 0) {
+        let EndpointTally { endpoint, counts, flows_open, flows_closed, .. } = tally;
+        let Counts { seen, redirected, denied, guarded, failed_open, refused_before_accept } = counts;
+        write!(
+            f,
+            "\ncounted    {endpoint}: {seen} seen = {redirected} redirected + {denied} denied + {guarded} guarded + "
+        )?;
+        write!(
+            f,
+            "{failed_open} failed open; of the redirected, {refused_before_accept} ended before they were accepted, "
+        )?;
+        write!(f, "{flows_open} are open, {flows_closed} were recorded since the start{moving}")?;
+    }
+    Ok(())
 }
 
 fn left(until: Timestamp) -> String {
@@ -127,6 +148,7 @@ mod tests {
                 ..NamespacesStatus::default()
             },
             listeners: vec![ListenerStatus { netns: 1, address: ([127, 0, 0, 1], 4000).into() }],
+            reconciliation: Some(crate::audit::samples::tally(true, 9, 7)),
             ca: Some(CaStatus { subject: "CN=weir".into(), not_after: soon }),
         };
         let text = status.to_string();
@@ -138,6 +160,7 @@ mod tests {
             "           ready after 250 µs (the slowest after 900 µs), 1 connections denied where none was ready",
             "           127.0.0.1:4000 in network namespace 1",
             "endpoint   billing: 1 addresses, 5 connections redirected, 1 denied, 3 packets stopped, 9 calls, 2 of them refused",
+            "counted    billing: 9 seen = 9 redirected + 0 denied + 0 guarded + 0 failed open; of the redirected, 0 ended before they were accepted, 2 are open, 7 were recorded since the start",
         ] {
             assert!(text.lines().any(|said| said == line), "{line}\n{text}");
         }

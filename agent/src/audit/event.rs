@@ -1,6 +1,7 @@
 //! What a record states, before it is written as OCSF. Payloads arrive here already masked.
 
 mod life;
+mod tally;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -8,7 +9,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use self::life::Life;
+pub use self::{
+    life::Life,
+    tally::{Counts, EndpointTally, Reconciliation, UNREGISTERED, WorkloadTally},
+};
 pub use super::{checkpoint::statement::Attestation, open_calls::OpenCall, payload::Payload};
 use crate::{identity::Workload, mcp::Era};
 
@@ -250,6 +254,8 @@ pub struct Flow {
     pub route: Route,
     /// The endpoint, when the destination is one.
     pub endpoint: Option<String>,
+    /// The endpoint under which the kernel counted it as redirected, or [`UNREGISTERED`]; none if it was not redirected.
+    pub tally: Option<String>,
     /// What became of it.
     pub end: FlowEnd,
     /// Why, in words; for every end but [`FlowEnd::Closed`].
@@ -278,8 +284,12 @@ pub enum FlowEnd {
     UpstreamTls,
     /// The client did not complete TLS with us.
     ClientTls,
-    /// A rule refused it.
+    /// A rule or a limit refused it.
     Refused,
+    /// The agent that had it, or was to have it, ended first; written by the next one.
+    Unknown,
+    /// Older than the agent, and ended at its start, so that the application makes it again.
+    Predates,
 }
 
 impl FlowEnd {
@@ -292,6 +302,8 @@ impl FlowEnd {
             Self::UpstreamTls => "upstream_tls",
             Self::ClientTls => "client_tls",
             Self::Refused => "refused",
+            Self::Unknown => "unknown",
+            Self::Predates => "predates",
         }
     }
 }
@@ -327,6 +339,8 @@ pub enum Agent {
         /// Whether pins of an earlier agent were taken over.
         takeover: bool,
     },
+    /// The kernel's counters beside the flow records.
+    Tally(Box<Reconciliation>),
     /// `weir detach` removed the kernel side.
     Detached {
         /// Who asked.

@@ -2,6 +2,7 @@
 //! writing on the writer's thread.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use super::{
     chain::{Hash, Link, LogId, MAX_EVENT},
     event::{Agent, Event, What},
+    flows::FlowCounts,
     head::Head,
     ocsf,
     open_calls::Mark,
@@ -131,6 +133,7 @@ pub struct Log {
     queue: mpsc::Sender<Job>,
     room: Arc<Semaphore>,
     status: Arc<Mutex<Status>>,
+    flows: Arc<Mutex<FlowCounts>>,
 }
 
 /// What the writer is asked to do.
@@ -180,7 +183,7 @@ impl Log {
 
     fn waiting(status: Arc<Mutex<Status>>) -> (Self, Jobs) {
         let (queue, jobs) = mpsc::channel(QUEUE_RECORDS);
-        (Self { queue, room: Arc::new(Semaphore::new(QUEUE_KIB)), status }, Jobs::new(jobs))
+        (Self { queue, room: Arc::new(Semaphore::new(QUEUE_KIB)), status, flows: Arc::default() }, Jobs::new(jobs))
     }
 
     /// Writes what an earlier agent left unsaid: `outcome = "unknown"` for each call it left open, and that the log was
@@ -240,6 +243,22 @@ impl Log {
     /// How the log is doing.
     pub fn status(&self) -> Status {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts a flow record that was appended, under the endpoint of its tally.
+    pub(crate) fn count_flow(&self, receipt: Receipt, endpoint: &str) {
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner).count(receipt.epoch, endpoint);
+    }
+
+    /// The flow records of the running epoch, by the endpoint of their tally.
+    pub(crate) fn flows_closed(&self) -> BTreeMap<String, u64> {
+        let epoch = self.status.lock().unwrap_or_else(PoisonError::into_inner).epoch;
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner).of(epoch)
+    }
+
+    /// What the next record's seq is at least.
+    pub fn next_seq(&self) -> u64 {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).last_seq + 1
     }
 
     /// Writes what is queued, syncs it, and lets go of the log's directory, so that another agent may open it. What is

@@ -12,6 +12,7 @@
 pub mod chain;
 pub mod checkpoint;
 pub mod event;
+pub(crate) mod flows;
 pub mod head;
 pub mod log;
 pub mod ocsf;

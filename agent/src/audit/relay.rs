@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     chain::MAX_EVENT,
+    flows::FlowRecord,
     log::{AppendError, Entry, Job, Log, Receipt},
     open_calls::{Finder, Mark, OpenCall},
     queue::Jobs,
@@ -122,6 +123,9 @@ impl Guest {
             };
             if let Ok(receipt) = &answer {
                 self.carried.see(receipt.seq, &event);
+                if let Some(FlowRecord { tally: Some(endpoint), .. }) = FlowRecord::of_text(&event) {
+                    self.log.count_flow(*receipt, &endpoint);
+                }
             }
             answers.push(answer.map_err(|error| Declined(error.to_string())));
         }

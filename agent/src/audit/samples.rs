@@ -12,8 +12,8 @@ use super::{
         statement::{Attestation, Checkpoint, Host, Interval, KeyChange, Place, Signature, Signed},
     },
     event::{
-        Action, Agent, Call, Event, Flow, FlowEnd, Http, HttpRequest, Life, Mcp, Outcome, Phase, Requester, Route,
-        StreamEvents, Verdict, What,
+        Action, Agent, Call, Counts, EndpointTally, Event, Flow, FlowEnd, Http, HttpRequest, Life, Mcp, Outcome, Phase,
+        Reconciliation, Requester, Route, StreamEvents, Verdict, What, WorkloadTally,
     },
     head::{Head, HeadFile},
     payload::{DigestKey, Payload, Payloads},
@@ -136,6 +136,21 @@ pub(crate) fn response(call_id: Uuid, outcome: Outcome) -> Event {
     event(What::Call(Box::new(call)))
 }
 
+/// A tally of one endpoint, which was redirected to `redirected` times with `closed` flow records.
+pub(crate) fn tally(settled: bool, redirected: u64, closed: u64) -> Reconciliation {
+    let counts = Counts { seen: redirected, redirected, ..Counts::default() };
+    let workload = WorkloadTally { cgroup_id: 4711, cgroup: Some("/kubepods/x".into()), counts };
+    let endpoint = EndpointTally {
+        endpoint: "billing".into(),
+        counts,
+        flows_open: redirected - closed,
+        flows_closed: closed,
+        workloads: vec![workload],
+        workloads_left_out: 0,
+    };
+    Reconciliation { counters: "1a2b".into(), epoch: 1, opens: false, settled, endpoints: vec![endpoint] }
+}
+
 /// An event that says little.
 pub(crate) fn small() -> Event {
     event(What::Agent(Agent::Attached { takeover: false }))
@@ -196,11 +211,14 @@ pub(crate) fn every_kind() -> Vec<Event> {
         FlowEnd::UpstreamTls,
         FlowEnd::ClientTls,
         FlowEnd::Refused,
+        FlowEnd::Unknown,
+        FlowEnd::Predates,
     ] {
         let flow = Flow {
             workload: workload(),
             route: Route { dst: "192.0.2.1:443".parse().unwrap(), hostname: None, ..route() },
             endpoint: (end != FlowEnd::Spliced).then(|| "billing".into()),
+            tally: (end != FlowEnd::Predates).then(|| "billing".into()),
             end,
             reason: (end != FlowEnd::Closed).then(|| "certificate expired".into()),
             duration: Duration::from_secs(2),
@@ -218,6 +236,7 @@ pub(crate) fn every_kind() -> Vec<Event> {
         Agent::Stopped { reason: "SIGTERM".into() },
         Agent::Recovered { cut_bytes: 1, lost_records: 2, open_calls: 3 },
         Agent::Attached { takeover: true },
+        Agent::Tally(Box::new(tally(true, 7, 5))),
         Agent::Detached { by: Requester { uid: 0, pid: Some(7), login_uid: Some(1000) } },
         Agent::Life(Life::TookOver { pid: 7, version: "0.1.0".into() }),
         Agent::Life(Life::KeptOn { reason: "it has ended".into() }),

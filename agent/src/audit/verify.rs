@@ -14,6 +14,7 @@
 //! | [`collect`], [`sort`], [`entry`], [`follow`] | lines in any order, in bounded memory, along their chains |
 //! | [`visitor`], [`log_check`] | one log's records in order, and what is asked of them together |
 //! | [`checkpoints`] | the signed statements |
+//! | [`reconcile`] | the kernel's counters against the flow records |
 //! | [`report`], [`fault`] | what was found |
 
 pub(crate) mod chain;
@@ -25,6 +26,7 @@ mod fault;
 mod files;
 mod follow;
 mod log_check;
+pub mod reconcile;
 mod report;
 mod sort;
 pub(crate) mod visitor;

@@ -258,8 +258,8 @@ pub struct Limits {
     /// Idle upstream connections are kept this long for reuse, in milliseconds.
     #[schemars(range(min = 0, max = 600_000))]
     pub pool_idle_ms: u64,
-    /// Most flows open at once; beyond it new ones are closed and counted.
-    #[schemars(range(min = 1, max = 1_000_000))]
+    /// Most flows open at once, and half as many for one workload; beyond it new ones are closed and recorded.
+    #[schemars(range(min = 1, max = 100_000))]
     pub flows: usize,
     /// Most network namespaces served at once, and half as many for the processes of one cgroup; beyond it connections
     /// from new ones are denied and counted. Each takes three file descriptors.

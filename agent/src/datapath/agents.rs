@@ -37,6 +37,7 @@ pub enum RegisterError {
 pub struct Registration {
     maps: Arc<Maps>,
     agent: Agent,
+    alone: bool,
 }
 
 impl Registration {
@@ -53,6 +54,15 @@ impl Registration {
     }
 }
 
+impl Registration {
+    /// Whether no other agent was alive when this one registered. Then nothing is redirected until it opens listeners, and the
+    /// flows that are open belong to agents that are gone.
+    #[must_use]
+    pub fn alone(&self) -> bool {
+        self.alone
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
         if let Err(error) = self.maps.agents.remove(&self.agent) {
@@ -63,17 +73,26 @@ impl Drop for Registration {
 
 impl Datapath {
     /// Registers this process. It must already be in its own cgroup, below the base. Entries of agents that died are
-    /// removed; if no other agent is alive, so are the listeners and the unaccepted flows that they left.
+    /// removed; if no other agent is alive, so are the listeners that they left. Their flows stay, to be accounted for.
     ///
     /// # Errors
     ///
     /// [`RegisterError`].
     pub fn register_agent(&self, cgroups: &CgroupTree) -> Result<Registration, RegisterError> {
         let agent = self.identify()?;
-        self.remove_dead_agents(cgroups, &agent)?;
+        let alone = self.remove_dead_agents(cgroups, &agent)?;
         self.maps.agent_cgroups.insert(&agent.cgroup, &1)?;
         self.maps.agents.insert(&agent, &1)?;
-        Ok(Registration { maps: Arc::clone(&self.maps), agent })
+        Ok(Registration { maps: Arc::clone(&self.maps), agent, alone })
+    }
+
+    /// Whether no other agent is alive.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`].
+    pub fn is_only_agent(&self, cgroups: &CgroupTree) -> Result<bool, RegisterError> {
+        Ok(!self.forget_dead_agents(cgroups, &self.identify()?)?)
     }
 
     /// How the programs see this process: pid namespaces hide the tgid that they compare, so a socket is made and its
@@ -86,7 +105,20 @@ impl Datapath {
         Ok(Agent { cgroup: seen.cgroup, tgid: seen.tgid, reserved: 0 })
     }
 
-    fn remove_dead_agents(&self, cgroups: &CgroupTree, own: &Agent) -> Result<(), RegisterError> {
+    /// Whether this agent is then the only one.
+    fn remove_dead_agents(&self, cgroups: &CgroupTree, own: &Agent) -> Result<bool, RegisterError> {
+        let others_alive = self.forget_dead_agents(cgroups, own)?;
+        let agents = &self.maps.agents;
+        let alive: HashSet<u64> = agents.lock().keys().filter_map(Result::ok).map(|agent| agent.cgroup).collect();
+        self.maps.agent_cgroups.remove_where(|cgroup, _| *cgroup != own.cgroup && !alive.contains(cgroup))?;
+        if !others_alive {
+            self.maps.listeners.remove_where(|_, _| true)?;
+        }
+        Ok(!others_alive)
+    }
+
+    /// Whether others are alive.
+    fn forget_dead_agents(&self, cgroups: &CgroupTree, own: &Agent) -> Result<bool, RegisterError> {
         // From inside a pid namespace other agents' pids read as 0, and only an empty cgroup is proof.
         let pids_are_initial = own.tgid == process::id();
         let is_alive = |agent: &Agent| -> Result<bool, CgroupError> {
@@ -103,12 +135,6 @@ impl Datapath {
                 agents.remove(agent)?;
             }
         }
-        let alive: HashSet<u64> = agents.lock().keys().filter_map(Result::ok).map(|agent| agent.cgroup).collect();
-        self.maps.agent_cgroups.remove_where(|cgroup, _| *cgroup != own.cgroup && !alive.contains(cgroup))?;
-        if !others_alive {
-            self.maps.listeners.remove_where(|_, _| true)?;
-            self.maps.pending.remove_where(|_, _| true)?;
-        }
-        Ok(())
+        Ok(others_alive)
     }
 }

@@ -13,7 +13,7 @@ use aya::{
 };
 use serde::Serialize;
 use thiserror::Error;
-use weir_ebpf::Settings;
+use weir_ebpf::{PENDING_SHARE, Settings};
 
 use super::{
     Announcements, CgroupId, CgroupTree, Datapath, KernelLog,
@@ -54,7 +54,8 @@ pub struct AttachOptions<'a> {
     pub allow_raw: bool,
     /// How much the programs say.
     pub verbosity: Verbosity,
-    /// How many flows may wait to be accepted; none for the default of 65,536. Only counts when the maps are new.
+    /// How many flows may be on their way to a listener, and open; none for the defaults of 65,536 and 131,072. Only counts
+    /// when the maps are new.
     pub max_pending: Option<u32>,
 }
 
@@ -150,7 +151,8 @@ impl Datapath {
     /// [`AttachError`]. Links made by the failed attempt are removed again; an earlier agent's stay.
     pub fn attach(options: &AttachOptions<'_>) -> Result<Attached, AttachError> {
         let pins = Pins::open(&options.bpffs)?;
-        let mut ebpf = load_object(&mut loader(options, &pins))?;
+        let pending_share = options.max_pending.map_or(PENDING_SHARE, |max_pending| max_pending.div_ceil(2));
+        let mut ebpf = load_object(&mut loader(options, &pending_share, &pins))?;
         // All are loaded before the first is attached: a refusal changes nothing.
         let programs = PROGRAMS
             .into_iter()
@@ -249,14 +251,16 @@ pub(super) fn try_programs(
     Ok(load_exec(&mut ebpf).map(drop))
 }
 
-fn loader<'a>(options: &AttachOptions<'_>, pins: &Pins) -> EbpfLoader<'a> {
+fn loader<'a>(options: &AttachOptions<'_>, pending_share: &'a u32, pins: &Pins) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
     loader.override_global(LEVEL, options.verbosity.level(), true);
+    loader.override_global("PENDING_SHARE", pending_share, true);
     for name in maps::PINNED {
         loader.map_pin_path(name, pins.map(name));
     }
     if let Some(max_pending) = options.max_pending {
         loader.map_max_entries("PENDING", max_pending);
+        loader.map_max_entries("OPEN", max_pending);
     }
     loader
 }

@@ -1,13 +1,14 @@
 //! What became of the attempts to reach endpoints that the programs saw.
 
 use serde::Serialize;
-use weir_ebpf::{Denial, EndpointCounters};
+use weir_ebpf::{Denial, EndpointCounters, MAX_WORKLOADS};
 
-use super::{Datapath, EndpointIndex, maps::MapsError};
+use super::{CgroupId, CgroupTree, Datapath, EndpointIndex, maps::MapsError};
 
 /// One endpoint's counts, over all CPUs, since its maps were made: `seen = redirected + denied + guarded + failed_open`.
-/// They go on across agents that take over. An attempt is a `connect()` of TCP, a datagram that `sendmsg` was to send, or a
-/// packet that the guard stopped (retransmissions included); none is counted as two of them.
+/// They go on across agents that take over. An attempt is a `connect()` of TCP that was denied or whose SYN was about to
+/// leave, a datagram that `sendmsg` was to send, or a packet that the guard stopped (retransmissions included); none is
+/// counted as two of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct EndpointCounts {
     /// Attempts in scope.
@@ -20,6 +21,41 @@ pub struct EndpointCounts {
     pub guarded: u64,
     /// Let through because no agent was alive; 0 unless so configured.
     pub failed_open: u64,
+    /// Redirected ones that the listener made a connection of: the agent answers for them.
+    pub arrived: u64,
+    /// Redirected ones that ended before that.
+    pub refused: u64,
+}
+
+/// One workload's counts at one endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkloadCounts {
+    /// The endpoint.
+    pub endpoint: EndpointIndex,
+    /// The cgroup of the task that connected or sent; of guarded packets, that of their socket.
+    pub cgroup: CgroupId,
+    /// Its part of the endpoint's counts.
+    pub counts: EndpointCounts,
+}
+
+impl EndpointCounts {
+    /// Whether everything that was seen ended in one of the four ways. A reading while the programs count may be torn.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let Self { seen, redirected, denied, guarded, failed_open, .. } = self;
+        *seen == redirected + denied + guarded + failed_open
+    }
+
+    fn add(&mut self, counters: &EndpointCounters) {
+        let EndpointCounters { seen, redirected, denied, guarded, failed_open, arrived, refused } = counters;
+        self.seen += seen;
+        self.redirected += redirected;
+        self.denied += denied;
+        self.guarded += guarded;
+        self.failed_open += failed_open;
+        self.arrived += arrived;
+        self.refused += refused;
+    }
 }
 
 /// Why system calls were refused, over all endpoints and CPUs.
@@ -50,16 +86,38 @@ impl Datapath {
     pub fn counts(&self, endpoint: EndpointIndex) -> Result<EndpointCounts, MapsError> {
         let endpoints = &self.maps.endpoints;
         let per_cpu = endpoints.lock().get(&endpoint.0, 0).map_err(endpoints.failed())?;
-        Ok(per_cpu.iter().fold(EndpointCounts::default(), |sum, counters| {
-            let EndpointCounters { seen, redirected, denied, guarded, failed_open } = counters;
-            EndpointCounts {
-                seen: sum.seen + seen,
-                redirected: sum.redirected + redirected,
-                denied: sum.denied + denied,
-                guarded: sum.guarded + guarded,
-                failed_open: sum.failed_open + failed_open,
-            }
-        }))
+        let mut counts = EndpointCounts::default();
+        per_cpu.iter().for_each(|counters| counts.add(counters));
+        Ok(counts)
+    }
+
+    /// The counts by workload. Those beyond the first 16,384 pairs of endpoint and cgroup, and those of cgroups that are gone
+    /// and forgotten, are in [`Self::counts`] only.
+    ///
+    /// # Errors
+    ///
+    /// [`MapsError`].
+    pub fn workload_counts(&self) -> Result<Vec<WorkloadCounts>, MapsError> {
+        let entries = self.maps.workloads.entries(2 * MAX_WORKLOADS as usize)?.unwrap_or_default();
+        let read = |(key, counters): (weir_ebpf::WorkloadKey, EndpointCounters)| {
+            let mut counts = EndpointCounts::default();
+            counts.add(&counters);
+            WorkloadCounts { endpoint: EndpointIndex(key.endpoint), cgroup: CgroupId(key.cgroup), counts }
+        };
+        Ok(entries.into_iter().map(read).collect())
+    }
+
+    /// Makes room for the counts of new workloads by forgetting those whose cgroup is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`MapsError`].
+    pub fn forget_gone_workloads(&self, cgroups: &CgroupTree) -> Result<(), MapsError> {
+        // When in doubt it is still there.
+        let is_gone = |cgroup: u64| matches!(cgroups.path_of(CgroupId(cgroup)), Ok(None));
+        self.maps.workloads.remove_where(|key, _| is_gone(key.cgroup))?;
+        self.maps.holders.remove_where(|cgroup, held| *cgroup != 0 && *held == 0 && is_gone(*cgroup))?;
+        Ok(())
     }
 
     /// Why system calls were refused.

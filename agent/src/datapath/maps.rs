@@ -11,10 +11,12 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SkStorage},
 };
 use thiserror::Error;
-use weir_ebpf::{Address, Agent, EndpointCounters, Flow, ListenerPorts, Origin, PendingKey, Settings};
+use weir_ebpf::{
+    Address, Agent, EndpointCounters, Flow, FlowKey, ListenerPorts, MAX_NAME, Origin, PendingKey, Settings, WorkloadKey,
+};
 
 /// The maps that are pinned, so that they outlive the agent.
-pub(super) const PINNED: [&str; 13] = [
+pub(super) const PINNED: [&str; 19] = [
     "AGENTS",
     "AGENT_CGROUPS",
     "SCOPE",
@@ -22,10 +24,16 @@ pub(super) const PINNED: [&str; 13] = [
     "HOSTS",
     "LISTENERS",
     "PENDING",
+    "HOLDERS",
+    "OPEN",
     "SETTINGS",
     "ENDPOINTS",
+    "WORKLOADS",
+    "NAMES",
+    "COUNTERS_ID",
     "DENIALS",
     "FLOW",
+    "ARRIVED",
     "ORIGIN",
     "OWN_LISTENERS",
 ];
@@ -75,9 +83,15 @@ pub(super) struct Maps {
     pub(super) hosts: Hashed<[u32; 4], u32>,
     pub(super) listeners: Hashed<u64, ListenerPorts>,
     pub(super) pending: Hashed<PendingKey, Flow>,
+    pub(super) holders: Hashed<u64, u64>,
+    pub(super) open: Hashed<FlowKey, Flow>,
     pub(super) settings: Shared<Array<MapData, Settings>>,
     pub(super) endpoints: Shared<PerCpuArray<MapData, EndpointCounters>>,
+    pub(super) workloads: Hashed<WorkloadKey, EndpointCounters>,
+    pub(super) names: Shared<Array<MapData, [u8; MAX_NAME]>>,
+    pub(super) counters_id: Shared<Array<MapData, u64>>,
     pub(super) denials: Shared<PerCpuArray<MapData, u64>>,
+    pub(super) arrived: Shared<SkStorage<MapData, Flow>>,
     pub(super) origin: Shared<SkStorage<MapData, Origin>>,
     pub(super) own_listeners: Shared<SkStorage<MapData, u32>>,
 }
@@ -92,9 +106,15 @@ impl Maps {
             hosts: take(ebpf, "HOSTS")?,
             listeners: take(ebpf, "LISTENERS")?,
             pending: take(ebpf, "PENDING")?,
+            holders: take(ebpf, "HOLDERS")?,
+            open: take(ebpf, "OPEN")?,
             settings: take(ebpf, "SETTINGS")?,
             endpoints: take(ebpf, "ENDPOINTS")?,
+            workloads: take(ebpf, "WORKLOADS")?,
+            names: take(ebpf, "NAMES")?,
+            counters_id: take(ebpf, "COUNTERS_ID")?,
             denials: take(ebpf, "DENIALS")?,
+            arrived: take(ebpf, "ARRIVED")?,
             origin: take(ebpf, "ORIGIN")?,
             own_listeners: take(ebpf, "OWN_LISTENERS")?,
         })
@@ -146,6 +166,20 @@ impl<K: Pod + Eq + Hash, V: Pod + PartialEq> Hashed<K, V> {
     /// Removes one entry; it need not be there.
     pub(super) fn remove(&self, key: &K) -> Result<(), MapsError> {
         remove_if_there(&mut self.lock(), key).map_err(self.failed())
+    }
+
+    /// All entries; none when others changed the map too much meanwhile for `at_most` steps to see the end.
+    pub(super) fn entries(&self, at_most: usize) -> Result<Option<Vec<(K, V)>>, MapsError> {
+        let map = self.lock();
+        let mut entries = Vec::new();
+        // An entry that vanishes while it is listed is no error, but has the kernel start again from the first.
+        for entry in map.iter() {
+            if entries.len() == at_most {
+                return Ok(None);
+            }
+            entries.extend(found(entry).map_err(self.failed())?);
+        }
+        Ok(Some(entries))
     }
 
     /// One entry, if it is there.

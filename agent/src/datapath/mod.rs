@@ -3,7 +3,8 @@
 //!
 //! In the order of an agent's life: [`CgroupTree::open`], [`Datapath::attach`], [`Datapath::register_agent`],
 //! [`Datapath::open_listeners`] in each [`Netns`], [`Datapath::set_scope`], [`Datapath::set_destinations`], then
-//! [`Datapath::close_old_connections`] in each namespace, and [`Datapath::take_flow`] for each accepted connection. Which
+//! [`Datapath::close_old_connections`] in each namespace, and [`Datapath::take_flow`] for each accepted connection, with
+//! [`Datapath::settle_flow`] at its end. Which
 //! namespaces those are, [`CgroupTree::census`] finds out and [`Announcements`] tell. When the agent ends, the programs
 //! stay, and deny; [`detach`]
 //! removes them.
@@ -12,6 +13,7 @@ mod address;
 mod agents;
 mod announcements;
 mod attach;
+mod books;
 mod census;
 mod cgroup;
 mod counters;
@@ -37,10 +39,12 @@ pub use self::{
     agents::{RegisterError, Registration},
     announcements::{Announced, Announcement, Announcements},
     attach::{AttachError, AttachOptions, Attached, LinkState, links},
+    books::Books,
     census::{Census, Member, Scope},
     cgroup::{CgroupError, CgroupPath, CgroupTree},
-    counters::{DenialCounts, EndpointCounts},
+    counters::{DenialCounts, EndpointCounts, WorkloadCounts},
     features::{Feature, kernel_features},
+    flows::{FlowsInHand, OpenFlow},
     listeners::{ListenError, Listeners, Published},
     log::{KernelLog, LogError, Verbosity},
     maps::MapsError,
@@ -118,6 +122,8 @@ pub struct FlowFacts {
     pub comm: String,
     /// When `connect()` ran: `CLOCK_BOOTTIME` since boot.
     pub connected_at: Duration,
+    /// Where the connection comes from.
+    pub client: ClientAddr,
     /// Where the application meant to go.
     pub original_dst: OriginalDst,
     /// Which endpoint that is.

@@ -43,6 +43,8 @@ pub enum OldConnectionsError {
 pub struct OldConnection {
     /// The cgroup in which its socket was created.
     pub cgroup: CgroupId,
+    /// The user who owns the socket, in the initial user namespace.
+    pub uid: u32,
     /// The application's end.
     pub local: ClientAddr,
     /// The registered address.
@@ -101,7 +103,7 @@ impl Datapath {
             return Ok(None);
         }
         let (local, peer, endpoint) = (ClientAddr(entry.local()), OriginalDst(peer), EndpointIndex(endpoint));
-        Ok(Some(OldConnection { cgroup, local, peer, endpoint }))
+        Ok(Some(OldConnection { cgroup, uid: entry.uid, local, peer, endpoint }))
     }
 }
 

@@ -13,6 +13,12 @@ impl EndpointIndex {
         let index = u32::try_from(n).ok()?.checked_add(1)?;
         (index < MAX_ENDPOINTS).then_some(Self(index))
     }
+
+    /// Which configured endpoint it is, from 0; none for what nobody registered.
+    #[must_use]
+    pub fn place(self) -> Option<usize> {
+        usize::try_from(self.0).ok()?.checked_sub(1)
+    }
 }
 
 impl Datapath {

@@ -48,6 +48,8 @@ pub(super) struct Entry {
     family: u8,
     /// `struct inet_diag_sockid` as the kernel gave it, cookie included: it names this socket and no later one.
     id: [u8; SOCKET_ID_LEN],
+    /// Who owns it. `idiag_uid`, in the user namespace of whoever asks.
+    pub(super) uid: u32,
     /// Where it was created; none if the kernel does not say.
     pub(super) cgroup: Option<CgroupId>,
 }
@@ -110,7 +112,7 @@ impl SockDiag {
     /// Whether the kernel can list connections and end them, tried on one that cannot be.
     pub(super) fn can_destroy(&self) -> io::Result<()> {
         self.for_each_tcp(|_| {})?;
-        let nobody = Entry { family: AddressFamily::INET.as_raw() as u8, id: [0; SOCKET_ID_LEN], cgroup: None };
+        let nobody = Entry { family: AddressFamily::INET.as_raw() as u8, id: [0; SOCKET_ID_LEN], uid: 0, cgroup: None };
         self.destroy(&nobody).map(drop)
     }
 
@@ -181,9 +183,11 @@ impl Iterator for Messages<'_> {
 fn entry(body: &[u8]) -> Option<Entry> {
     let family = *body.first()?;
     let id = body.get(4..4 + SOCKET_ID_LEN)?.try_into().ok()?;
+    // Behind `idiag_expires`, `idiag_rqueue` and `idiag_wqueue`.
+    let uid = u32_at(body, 4 + SOCKET_ID_LEN + 12)?;
     let cgroup = attribute(body.get(ENTRY_LEN..)?, INET_DIAG_CGROUP_ID);
     let cgroup = cgroup.and_then(|value| value.try_into().ok()).map(|id| CgroupId(u64::from_ne_bytes(id)));
-    Some(Entry { family, id, cgroup })
+    Some(Entry { family, id, uid, cgroup })
 }
 
 /// The value of one of a message's attributes: `struct nlattr`, each aligned to 4 bytes.

@@ -78,7 +78,7 @@ pub struct Pod {
 /// absent when the process had gone or its pid had been reused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Process {
-    /// Thread group id in the initial pid namespace.
+    /// Thread group id in the initial pid namespace; 0 where only the cgroup is known.
     pub pid: u32,
     /// Effective user id.
     pub uid: u32,

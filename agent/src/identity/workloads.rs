@@ -77,6 +77,13 @@ impl Workloads {
         workload(facts.task_cgroup, placed.as_deref(), process)
     }
 
+    /// The workload of a cgroup, where no task is known: pid 0 and no name.
+    #[must_use]
+    pub fn of_cgroup(&self, cgroup: CgroupId, uid: u32) -> Workload {
+        let process = Process { pid: 0, uid, comm: String::new(), exe: None, started_ns: None };
+        workload(cgroup, self.place(cgroup).as_deref(), process)
+    }
+
     fn place(&self, id: CgroupId) -> Option<Arc<Placed>> {
         if let Some(placed) = self.lock().get(&id) {
             return Some(Arc::clone(placed));

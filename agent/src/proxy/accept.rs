@@ -9,7 +9,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Shared, flow};
-use crate::datapath::{ClientAddr, FlowFacts, Netns, NetnsCookie};
+use crate::datapath::{FlowFacts, Netns, NetnsCookie};
 
 /// A listener, and the namespace it is in.
 #[derive(Debug, Clone)]
@@ -18,8 +18,6 @@ pub(crate) struct Place {
     pub(crate) netns: Netns,
     /// Its cookie.
     pub(crate) cookie: NetnsCookie,
-    /// The listener's port.
-    pub(crate) port: u16,
     /// Closes it.
     pub(crate) end: CancellationToken,
     /// The namespace's place among `limits.namespaces`.
@@ -35,7 +33,7 @@ pub(crate) async fn run(shared: Arc<Shared>, place: Place, listener: Arc<TcpList
             () = shared.drain.started() => return,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&shared, &place, stream, peer),
+            Ok((stream, peer)) => admit(&shared, &place, stream, peer).await,
             // Somebody in the namespace with the capability to do so has shut the listener down. It is opened again when
             // it is missed.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
@@ -52,31 +50,62 @@ pub(crate) async fn run(shared: Arc<Shared>, place: Place, listener: Arc<TcpList
     }
 }
 
-fn admit(shared: &Arc<Shared>, place: &Place, stream: TcpStream, peer: SocketAddr) {
-    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    // The facts are in the kernel before the SYN, so they are there now; they are taken even of a flow that is refused.
-    let Some(facts) = facts_of(shared, place, peer) else {
+/// Makes a flow of a connection. Waits only when many are refused at once, for the log to take their records.
+async fn admit(shared: &Arc<Shared>, place: &Place, stream: TcpStream, peer: SocketAddr) {
+    let Some(facts) = facts_of(shared, &stream) else {
         shared.counters.unattributed();
         tracing::warn!(%peer, "a connection to the listener has no original destination and is closed");
         return;
     };
-    let Ok(permit) = Arc::clone(&shared.places).try_acquire_owned() else {
-        shared.counters.over_limit();
-        tracing::warn!(%peer, "a connection is refused: as many flows are open as limits.flows allows");
+    let id = shared.ledger.flow_id(&facts);
+    if !shared.ledger.claim(id) {
+        tracing::warn!(%peer, "a connection was given up before it was accepted, and is closed");
+        return;
+    }
+    let permit = Arc::clone(&shared.places).try_acquire_owned();
+    let (task, netns) = (Arc::clone(shared), place.netns.clone());
+    let Ok(permit) = permit else {
+        drop(stream);
+        refuse(task, facts, place).await;
         return;
     };
-    let (shared, netns) = (Arc::clone(shared), place.netns.clone());
-    let tasks = shared.tasks.clone();
-    tasks.spawn(async move {
-        let _permit = permit;
+    shared.tasks.spawn(async move {
+        let shared = task;
         let workload = shared.workloads.resolve(&facts);
-        let context = Arc::new(flow::FlowContext::new(&facts, workload, peer, netns));
+        let Some(_share) = shared.ledger.share_of(&workload) else {
+            drop((stream, permit));
+            shared.counters.over_limit();
+            tracing::warn!(%peer, workload = workload.id, "a connection is refused: its workload has half of limits.flows");
+            shared.refuse_flow(&facts, workload, "as many flows of its workload are open as its share allows").await;
+            return;
+        };
+        let context = Arc::new(flow::FlowContext::new(id, facts, workload, netns));
         flow::run(shared, context, stream).await;
+        drop(permit);
     });
 }
 
-fn facts_of(shared: &Shared, place: &Place, peer: SocketAddr) -> Option<FlowFacts> {
-    match shared.datapath.take_flow(place.cookie, ClientAddr(peer), place.port) {
+/// Records a flow for which there is no place. A flood of them waits here for the log, and then in the listener's queue.
+async fn refuse(shared: Arc<Shared>, facts: FlowFacts, place: &Place) {
+    shared.counters.over_limit();
+    tracing::warn!(peer = %facts.client.0, "a connection is refused: as many flows are open as limits.flows allows");
+    let turn = Arc::clone(&shared.refusals).acquire_owned();
+    let turn = tokio::select! {
+        turn = turn => turn,
+        // Whoever comes next accounts for it.
+        () = place.end.cancelled() => return,
+        () = shared.drain.started() => return,
+    };
+    let tasks = shared.tasks.clone();
+    tasks.spawn(async move {
+        let _turn = turn;
+        let workload = shared.workloads.resolve(&facts);
+        shared.refuse_flow(&facts, workload, "as many flows are open as limits.flows allows").await;
+    });
+}
+
+fn facts_of(shared: &Shared, stream: &TcpStream) -> Option<FlowFacts> {
+    match shared.datapath.take_flow(stream) {
         Ok(facts) => facts,
         Err(error) => {
             tracing::error!(%error, "a flow's facts could not be read");

@@ -9,7 +9,6 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use jiff::Timestamp;
 use rustls::{AlertDescription, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -27,7 +26,7 @@ use super::{
     upstream::{Affinity, DialError, H2, HTTP11, Server, ServerTls},
 };
 use crate::{
-    audit::event::{self, FlowEnd, Route, What},
+    audit::event::{self, FlowEnd, Route},
     config::Registered,
     datapath::{FlowFacts, Netns, NetnsCookie, OriginalDst},
     identity::Workload,
@@ -49,6 +48,8 @@ pub(crate) struct FlowContext {
     pub(crate) netns: Netns,
     /// That namespace's cookie.
     pub(crate) netns_cookie: NetnsCookie,
+    /// What the kernel knew of it.
+    facts: FlowFacts,
     /// Its bytes.
     pub(crate) traffic: Arc<Traffic>,
     opened: Instant,
@@ -84,14 +85,15 @@ const METHODS: [&[u8]; 9] =
 
 impl FlowContext {
     /// A flow that was just accepted.
-    pub(crate) fn new(facts: &FlowFacts, workload: Workload, src: SocketAddr, netns: Netns) -> Self {
+    pub(crate) fn new(id: Uuid, facts: FlowFacts, workload: Workload, netns: Netns) -> Self {
         Self {
-            id: Uuid::now_v7(),
+            id,
             workload,
-            src,
+            src: facts.client.0,
             dst: facts.original_dst,
             netns,
             netns_cookie: facts.netns,
+            facts,
             traffic: Arc::default(),
             opened: Instant::now(),
         }
@@ -110,6 +112,7 @@ pub(crate) async fn run(shared: Arc<Shared>, flow: Arc<FlowContext>, stream: Tcp
         workload: flow.workload.clone(),
         route: flow.route(ending.hostname),
         endpoint: ending.endpoint,
+        tally: None,
         end: ending.end,
         reason: ending.reason,
         duration: flow.opened.elapsed(),
@@ -117,10 +120,7 @@ pub(crate) async fn run(shared: Arc<Shared>, flow: Arc<FlowContext>, stream: Tcp
         bytes_in: flow.traffic.bytes_in(),
         protocol: ending.protocol,
     };
-    let event = event::Event { time: Timestamp::now(), what: What::Flow(Box::new(record)) };
-    if let Err(error) = shared.log.append(event).await {
-        tracing::error!(%error, flow = %flow.id, "the end of a flow could not be recorded");
-    }
+    shared.close_flow(&flow.facts, record).await;
 }
 
 async fn serve(shared: &Arc<Shared>, flow: &Arc<FlowContext>, mut stream: TcpStream) -> Ending {

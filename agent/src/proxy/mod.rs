@@ -9,11 +9,12 @@
 //! | `call` | one POST: receive, parse, judge, record, send |
 //! | `receive` | a request's body, bounded and decoded |
 //! | `answer`, `events` | what comes back, recorded message by message and delivered |
-//! | `pending`, `calls`, `versions` | calls that wait for their response, and what their sessions settled on |
+//! | `pending`, `calls`, `versions`, `legacy` | calls that wait for their response, and what their sessions settled on |
 //! | `record` | from what was seen to what the log keeps, masked |
 //! | `upstream`, `pool` | the way to the server |
 //! | `namespaces` | serve every network namespace with a process in scope |
 //! | `names` | which addresses are registered |
+//! | `ledger` | what becomes of every redirected connection: claimed, recorded, tallied |
 //! | `framing`, `headers` | what makes a request readable in one way only |
 //! | `splice`, `stream`, `body`, `decode`, `drain` | the means |
 
@@ -29,6 +30,8 @@ mod flow;
 mod framing;
 mod headers;
 mod http;
+mod ledger;
+mod legacy;
 mod names;
 mod namespaces;
 mod pending;
@@ -44,26 +47,26 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use bytes::Bytes;
-use hyper::body::Frame;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use self::{
-    body::Feed,
     calls::{Calls, OpenCall, Scope},
     drain::Drain,
+    ledger::Ledger,
+    legacy::LegacyPaths,
     names::Names,
     pool::Pool,
     versions::Versions,
 };
 pub use self::{
+    ledger::TallyError,
     names::{KnownAddress, NamesError},
     namespaces::{Inherited, Lent, Namespaces, NamespacesError, NamespacesStatus},
 };
@@ -74,7 +77,7 @@ use crate::{
         payload::Payloads,
     },
     config::{Config, Registered},
-    datapath::Datapath,
+    datapath::{CgroupTree, Datapath},
     identity::Workloads,
     mask::{MaskKey, Masks},
     mcp,
@@ -85,10 +88,10 @@ use crate::{
 /// How long a call whose connection has gone may still be answered on another stream of its session.
 const ADRIFT: Duration = Duration::from_secs(300);
 
-/// Flows that nobody accepted for this long are forgotten: their listener has gone.
-const UNACCEPTED: Duration = Duration::from_secs(300);
+/// Most refused flows whose record is on its way.
+const REFUSALS: usize = 1024;
 
-/// How often idle connections, calls adrift and unconsumed flows are looked through.
+/// How often idle connections and calls adrift are looked through.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
 /// What the proxy is built from; each part is a room's.
@@ -97,6 +100,10 @@ pub struct Parts {
     pub config: Arc<Config>,
     /// The kernel side, attached.
     pub datapath: Datapath,
+    /// The cgroups that it is attached to.
+    pub cgroups: Arc<CgroupTree>,
+    /// The kernel's boot id.
+    pub boot_id: String,
     /// From kernel facts to workloads.
     pub workloads: Workloads,
     /// Mints what applications see.
@@ -127,6 +134,7 @@ pub struct Proxy {
 pub(crate) struct Shared {
     config: Arc<Config>,
     datapath: Datapath,
+    cgroups: Arc<CgroupTree>,
     workloads: Workloads,
     minter: Arc<Minter>,
     system_roots: Upstream,
@@ -142,6 +150,8 @@ pub(crate) struct Shared {
     legacy: LegacyPaths,
     versions: Versions,
     places: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    ledger: Ledger,
     counters: Counters,
     tasks: TaskTracker,
     drain: Drain,
@@ -154,7 +164,7 @@ pub struct ProxyStatus {
     pub flows_open: u64,
     /// Calls waiting for a response.
     pub calls_open: u64,
-    /// Connections closed because `limits.flows` were open.
+    /// Connections closed because `limits.flows` were open, or half of them by their workload.
     pub flows_over_limit: u64,
     /// Connections to a listener that the kernel had not redirected.
     pub flows_unattributed: u64,
@@ -171,6 +181,8 @@ impl Proxy {
         let Parts {
             config,
             datapath,
+            cgroups,
+            boot_id,
             workloads,
             minter,
             system_roots,
@@ -182,6 +194,7 @@ impl Proxy {
             telemetry,
         } = parts;
         let limits = &config.limits;
+        let names = config.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
         let shared = Shared {
             names: Names::new(&config.endpoints)?,
             pool: Pool::new(Duration::from_millis(limits.pool_idle_ms)),
@@ -189,11 +202,14 @@ impl Proxy {
             legacy: LegacyPaths::new(limits.open_calls),
             versions: Versions::new(),
             places: Arc::new(Semaphore::new(limits.flows)),
+            refusals: Arc::new(Semaphore::new(REFUSALS)),
+            ledger: Ledger::new(boot_id, names, limits.flows),
             counters: Counters::default(),
             tasks: TaskTracker::new(),
             drain: Drain::default(),
             config,
             datapath,
+            cgroups,
             workloads,
             minter,
             system_roots,
@@ -234,7 +250,7 @@ impl Proxy {
         });
     }
 
-    /// Sweeps what has been idle, adrift or unconsumed too long, until the drain.
+    /// Sweeps what has been idle or adrift too long, until the drain.
     pub fn start_housekeeping(&self) {
         let shared = Arc::clone(&self.shared);
         self.shared.tasks.spawn(async move {
@@ -244,9 +260,6 @@ impl Proxy {
                     () = shared.drain.started() => return,
                 }
                 shared.pool.sweep();
-                if let Err(error) = shared.datapath.sweep(UNACCEPTED) {
-                    tracing::warn!(%error, "flows that nobody accepted could not be swept");
-                }
                 for call in shared.calls.expire(ADRIFT) {
                     shared.end_in_background(call, Outcome::Broken);
                 }
@@ -362,55 +375,6 @@ impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Keys and certificates are in here: nothing of them is printed.
         f.write_str("Shared")
-    }
-}
-
-/// The message paths that legacy streams have announced, and the streams, while they are open.
-#[derive(Debug)]
-struct LegacyPaths {
-    limit: usize,
-    open: Mutex<HashMap<Scope, Feed>>,
-}
-
-impl LegacyPaths {
-    fn new(limit: usize) -> Self {
-        Self { limit, open: Mutex::default() }
-    }
-
-    fn add(&self, scope: Scope, stream: Feed) {
-        let mut open = self.lock();
-        if open.len() < self.limit {
-            open.insert(scope, stream);
-        }
-    }
-
-    fn remove(&self, scope: &Scope) {
-        self.lock().remove(scope);
-    }
-
-    fn contains(&self, scope: &Scope) -> bool {
-        self.lock().contains_key(scope)
-    }
-
-    /// Breaks a stream off.
-    async fn cut(&self, scope: &Scope, why: &mcp::Refusal) {
-        let stream = self.lock().get(scope).cloned();
-        if let Some(stream) = stream {
-            let _ = stream.send(Err(why.to_string().into())).await;
-        }
-    }
-
-    /// Puts an event of the agent's own on a stream; false when the stream has gone.
-    async fn tell(&self, scope: &Scope, event: Bytes) -> bool {
-        let stream = self.lock().get(scope).cloned();
-        match stream {
-            Some(stream) => stream.send(Ok(Frame::data(event))).await.is_ok(),
-            None => false,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Scope, Feed>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -129,6 +129,8 @@ impl Arena {
             denied: sum.denied + counts.denied,
             guarded: sum.guarded + counts.guarded,
             failed_open: sum.failed_open + counts.failed_open,
+            arrived: sum.arrived + counts.arrived,
+            refused: sum.refused + counts.refused,
         })
     }
 

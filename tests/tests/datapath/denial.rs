@@ -26,7 +26,7 @@ fn without_a_listener_connections_are_denied() {
     // With listeners in there, the same process in there is served there.
     let listeners = scene.datapath.open_listeners(neighbour.netns()).unwrap();
     let _client = neighbour.run(|| TcpStream::connect(NOBODY_V4).unwrap());
-    let (_, facts) = accept(&scene.datapath, &listeners, &listeners.v4);
+    let (_, facts) = accept(&scene.datapath, &listeners.v4);
     assert_eq!(facts.unwrap().netns, listeners.netns());
     assert_ne!(listeners.netns(), scene.listeners.netns());
 

@@ -63,6 +63,7 @@ fn older_connections_stall_until_they_are_ended() {
     let mut expected: Vec<_> = older
         .iter()
         .map(|(client, server)| OldConnection {
+            uid: 0,
             cgroup: scene.cgroup("/app/deep"),
             local: ClientAddr(unmapped(client.local_addr().unwrap())),
             peer: OriginalDst(server.local_addr().unwrap()),

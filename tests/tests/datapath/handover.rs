@@ -11,10 +11,12 @@ use std::{
 
 use rustix::net::connect_unspec;
 use socket2::{Domain, Socket, Type};
-use weir::datapath::{Attached, CgroupPath, CgroupTree, ClientAddr, FlowFacts, Netns, OriginalDst};
+use weir::datapath::{Attached, CgroupPath, CgroupTree, FlowFacts, Netns, OriginalDst};
 use weir_tests::world::World;
 
-use crate::scene::{NOBODY_MAPPED, NOBODY_V4, NOBODY_V6, Scene, accepted, addr, attach, endpoint, server};
+use crate::scene::{
+    NOBODY_MAPPED, NOBODY_V4, NOBODY_V6, Scene, accepted, addr, attach, endpoint, eventually, open_flows, server,
+};
 
 #[test]
 fn the_facts_say_who_connected_and_where_to() {
@@ -60,13 +62,11 @@ fn facts_are_taken_once_and_leave_nothing() {
     let scene = Scene::new("once");
     scene.register(&[addr(NOBODY_V4)]);
     let client = TcpStream::connect(NOBODY_V4).unwrap();
-    assert_eq!(scene.datapath.pending_flows().unwrap(), 1);
+    assert_eq!((scene.datapath.pending_flows().unwrap(), open_flows(&scene.datapath)), (0, 1));
     let (server, facts) = scene.accept_v4();
     assert!(facts.is_some());
-    assert_eq!(scene.datapath.pending_flows().unwrap(), 0);
-    let peer = ClientAddr(server.peer_addr().unwrap());
-    let port = server.local_addr().unwrap().port();
-    assert!(scene.datapath.take_flow(scene.listeners.netns(), peer, port).unwrap().is_none());
+    assert_eq!(open_flows(&scene.datapath), 0);
+    assert!(scene.datapath.take_flow(&server).unwrap().is_none());
     assert_eq!(client.peer_addr().unwrap(), addr(NOBODY_V4), "still the real server");
 
     // Somebody who connects to the listener itself is nobody's flow.
@@ -99,15 +99,17 @@ fn a_connection_that_never_comes_about_is_forgotten() {
         connected.push(socket);
         assert!(connected.len() < 10, "the queue fills up");
     };
-    assert_eq!(datapath.pending_flows().unwrap(), connected.len() + 1);
+    let redirected = connected.len() as u64 + 1;
+    let arrived = open_flows(&datapath) as u64;
+    assert_eq!(arrived + datapath.pending_flows().unwrap() as u64, redirected);
+    assert!(arrived < redirected);
     drop(waiting);
-    assert_eq!(datapath.pending_flows().unwrap(), connected.len());
-
-    // Those that a dead agent never accepts are swept.
     drop(connected);
-    assert_eq!(datapath.sweep(Duration::from_secs(3600)).unwrap(), 0);
-    assert!(datapath.sweep(Duration::ZERO).unwrap() > 0);
-    assert_eq!(datapath.pending_flows().unwrap(), 0);
+    // What the listener never made a connection of is counted as refused, and nothing is left of it.
+    eventually(|| (datapath.pending_flows().unwrap() == 0).then_some(()));
+    let counts = datapath.counts(endpoint(0)).unwrap();
+    assert_eq!((counts.redirected, counts.arrived, counts.refused), (redirected, arrived, redirected - arrived));
+    assert_eq!(open_flows(&datapath) as u64, arrived, "the rest is for the agent to account for");
 }
 
 #[test]

@@ -72,11 +72,11 @@ impl Scene {
     }
 
     pub(crate) fn accept_v4(&self) -> (TcpStream, Option<FlowFacts>) {
-        accept(&self.datapath, &self.listeners, &self.listeners.v4)
+        accept(&self.datapath, &self.listeners.v4)
     }
 
     pub(crate) fn accept_v6(&self) -> (TcpStream, Option<FlowFacts>) {
-        accept(&self.datapath, &self.listeners, self.listeners.v6.as_ref().unwrap())
+        accept(&self.datapath, self.listeners.v6.as_ref().unwrap())
     }
 
     /// Connects to `destination`, and gives both ends with what was known of the flow.
@@ -94,15 +94,14 @@ impl Scene {
     }
 }
 
-/// What a listener of the agent's accepts next, with what is known of it.
-pub(crate) fn accept(
-    datapath: &Datapath,
-    listeners: &Listeners,
-    listener: &TcpListener,
-) -> (TcpStream, Option<FlowFacts>) {
+/// What a listener of the agent's accepts next, with what is known of it, of which it is then told that it is recorded.
+pub(crate) fn accept(datapath: &Datapath, listener: &TcpListener) -> (TcpStream, Option<FlowFacts>) {
     let (stream, peer) = accepted(listener);
-    let port = listener.local_addr().unwrap().port();
-    let facts = datapath.take_flow(listeners.netns(), ClientAddr(peer), port).unwrap();
+    let facts = datapath.take_flow(&stream).unwrap();
+    if let Some(facts) = &facts {
+        assert_eq!(facts.client, ClientAddr(peer));
+        datapath.settle_flow(facts).unwrap();
+    }
     (stream, facts)
 }
 
@@ -144,4 +143,9 @@ pub(crate) fn assert_direct(scene: &Scene, server: &TcpListener, place: &str) {
     assert_eq!(peer, client.local_addr().unwrap());
     assert_eq!(client.peer_addr().unwrap(), addr(place));
     assert_eq!(scene.datapath.pending_flows().unwrap(), 0);
+}
+
+/// How many flows are entered as open.
+pub(crate) fn open_flows(datapath: &Datapath) -> usize {
+    datapath.open_flows().unwrap().expect("a list").len()
 }

@@ -18,7 +18,7 @@ use weir_tests::{
     },
 };
 
-use crate::scene::{GOOD, HOST, Scene, denied_by, ping, post, rule_of};
+use crate::scene::{GOOD, HOST, Scene, denied_by, flows_to, ping, post, rule_of};
 
 /// Flows open now, and closed because of the limit.
 fn flows(agent: &Agent<'_>) -> (u64, u64) {
@@ -28,17 +28,19 @@ fn flows(agent: &Agent<'_>) -> (u64, u64) {
 }
 
 #[test]
-fn a_flow_beyond_the_limit_is_closed_and_counted() {
+fn a_flow_beyond_its_workloads_half_of_the_limit_is_closed_and_recorded() {
     let scene = Scene::new("flows");
     let server = scene.serve_good();
-    let agent = scene.agent(&[GOOD], "", "[limits]\nflows = 2");
+    let agent = scene.agent(&[GOOD], "", "[limits]\nflows = 4");
     scene.enter_scope();
 
     let mut first = scene.client();
     let second = scene.client();
     let third = RawClient::tls(scene.addr(GOOD), HOST, &scene.trust());
     assert!(third.is_err(), "a third flow was served");
-    assert_eq!(flows(&agent), (2, 1));
+    eventually("the third is refused", || (flows(&agent) == (2, 1)).then_some(()));
+    let refused = |log: &Records| flows_to(log, GOOD).iter().filter(|(end, _)| end == "refused").count() == 1;
+    agent.records_once("a record of the refusal", refused);
 
     // Those that were there first are not disturbed, and what one of them leaves is another's.
     assert_eq!(first.ask(&post(&ping(1))).expect("a response").map(|reply| reply.status()), Some(200));

@@ -59,7 +59,7 @@ enum OfLog {
     Query(QueryArgs),
     /// Show a session or a call as it happened, in the terminal or as a page
     Replay(ReplayArgs),
-    /// Check that no record was altered, removed, moved or cut off
+    /// Check that no record was altered, removed, moved or cut off, and that no redirected connection went without one
     Verify(VerifyArgs),
     /// Write records out, byte for byte
     Export(ExportArgs),

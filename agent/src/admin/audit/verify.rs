@@ -13,7 +13,11 @@ use jiff::Timestamp;
 use super::{Ended, Failure, Stop};
 use crate::audit::{
     checkpoint::PublicKey,
-    verify::{Expectations, Finding, From, LogReport, Progress, Report, verify_directory, verify_files},
+    verify::{
+        Expectations, Finding, From, LogReport, Progress, Report,
+        reconcile::{CutOff, Reconciled},
+        verify_directory, verify_files,
+    },
 };
 
 /// How long a check lasts before it shows how far it has come, and how often then.
@@ -161,6 +165,7 @@ fn print_log(report: &LogReport, word: &str, out: &mut dyn Write) -> io::Result<
     }
     writeln!(out, "  records {first_seq} to {last_seq}, last hash {last_hash}")?;
     print_signatures(report, out)?;
+    print_reconciled(&report.reconciled, out)?;
     for finding in &report.findings.listed {
         print_finding(finding, out)?;
     }
@@ -189,4 +194,20 @@ fn print_finding(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
     let Finding { kind, seq, fault, file, offset } = finding;
     let what = seq.map_or_else(|| "a line".to_owned(), |seq| format!("record {seq}"));
     writeln!(out, "  {kind}: {what} is {fault}; {file}, byte {offset}")
+}
+
+fn print_reconciled(reconciled: &Reconciled, out: &mut dyn Write) -> io::Result<()> {
+    let Reconciled { tallies, connections, through, gaps, cut_off } = reconciled;
+    for CutOff { endpoint, epoch, since, open } in cut_off {
+        write!(out, "  not checked: endpoint {endpoint}, epoch {epoch}, after record {since}: ")?;
+        writeln!(out, "the kernel's counters were lost; open then, less recorded since: {open}")?;
+    }
+    match through {
+        Some(seq) if gaps.is_empty() => {
+            let whole = format!("{connections} redirected connections are accounted for, by {tallies} tallies");
+            writeln!(out, "  {whole}, up to record {seq}")
+        }
+        Some(_) => writeln!(out, "  {} gaps between connections and flow records", gaps.len()),
+        None => writeln!(out, "  connections are not checked: the log has no settled tally"),
+    }
 }

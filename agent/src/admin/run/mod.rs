@@ -154,6 +154,8 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
 
     let proxy = Proxy::new(Parts {
         datapath: datapath.clone(),
+        cgroups: Arc::clone(&cgroups),
+        boot_id: options.boot_id.clone(),
         workloads: workloads(&config, &cgroups),
         minter: Arc::clone(&minter),
         system_roots,
@@ -171,12 +173,14 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         Agent::Started { version: env!("CARGO_PKG_VERSION"), config_digest, boot_id: options.boot_id.clone() };
     let first = [started, Agent::Attached { takeover }];
     let Begun { namespaces, predecessor } = origin.begin(&log, &options, &proxy, first).await?;
+    proxy.open_books(registration.alone()).await.map_err(failed)?;
     let checkpoints = checkpoint::Options::from_config(&config, &options.boot_id);
     let checkpointer = Checkpointer::start(log.clone(), checkpoints).await.map_err(failed)?;
     let namespaces =
         Namespaces::open(&proxy, cgroups, scope.clone(), announcements, namespaces).await.map_err(failed)?;
     learn_names(&proxy, predecessor.is_some()).await;
     proxy.start_housekeeping();
+    proxy.start_tallies();
     datapath.set_scope(&scope.include, &scope.exclude).map_err(failed)?;
     namespaces.recount();
     namespaces.close_old_connections();
@@ -224,6 +228,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
             // From here on new connections are denied in the kernel instead of waiting for an accept that never comes.
             namespaces.withdraw();
             proxy.drain(patience).await;
+            proxy.close_books().await.map_err(failed)?;
         }
         Ending::Replaced(HandedOver { lost, .. }) => {
             tracing::info!("another agent serves; draining");

@@ -120,6 +120,7 @@ impl Operations for Running {
                 .into_iter()
                 .map(|(netns, address)| ListenerStatus { netns: netns.0, address })
                 .collect(),
+            reconciliation: self.proxy.tally().await.ok(),
             ca: self.ca(),
         }
     }

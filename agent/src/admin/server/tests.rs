@@ -26,6 +26,7 @@ fn a_status() -> Status {
         endpoints: Vec::new(),
         namespaces: NamespacesStatus::default(),
         listeners: Vec::new(),
+        reconciliation: None,
         ca: None,
     }
 }

@@ -55,6 +55,8 @@ pub(super) fn flow(end: FlowEnd) -> (Activity<'static>, Severity, Status) {
             (4, "Fail", Severity::Low, Status::Failure("Failure"))
         }
         FlowEnd::Refused => (5, "Refuse", Severity::Medium, Status::Failure("Failure")),
+        FlowEnd::Unknown => (2, "Close", Severity::Low, Status::Unknown),
+        FlowEnd::Predates => (3, "Reset", Severity::Low, Status::Success),
     };
     (Activity { class: Class::NetworkActivity, id, name }, severity, status)
 }

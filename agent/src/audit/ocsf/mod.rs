@@ -133,7 +133,7 @@ impl Pen {
     }
 
     fn flow<'a>(&self, flow: &'a Flow) -> FlowRecord<'a> {
-        let Flow { workload, route, endpoint, end, reason, duration, bytes_out, bytes_in, protocol } = flow;
+        let Flow { workload, route, endpoint, tally, end, reason, duration, bytes_out, bytes_in, protocol } = flow;
         let (activity, severity, status) = activity::flow(*end);
         let to = route.hostname.clone().unwrap_or_else(|| route.dst.to_string());
         let message = format!("{protocol} flow to {to}: {}", end.as_str());
@@ -153,7 +153,7 @@ impl Pen {
             ours: Ours {
                 workload,
                 verdict: Cow::Owned(verdict),
-                flow: FlowPart { id: route.flow_id, end: Some(*end), protocol: Some(protocol) },
+                flow: FlowPart { id: route.flow_id, end: Some(*end), tally: tally.clone(), protocol: Some(protocol) },
             },
         }
     }
@@ -181,6 +181,10 @@ impl Pen {
                 let lifecycle = Lifecycle { kind: "attached", takeover: Some(*takeover), ..none };
                 (6, "Enable", "interception attached".to_owned(), lifecycle)
             }
+            Agent::Tally(_) => {
+                let lifecycle = Lifecycle { kind: "tally", ..none };
+                (99, "Tally", "connections and their records were counted".to_owned(), lifecycle)
+            }
             Agent::Detached { by: Requester { uid, pid, login_uid } } => {
                 let (who, pid, login_uid) = (Some(*uid), *pid, *login_uid);
                 let lifecycle = Lifecycle { kind: "detached", uid: who, pid, login_uid, ..none };
@@ -194,7 +198,12 @@ impl Pen {
             _ => (Severity::Informational, Status::Success),
         };
         let activity = Activity { class: Class::ApplicationLifecycle, id, name };
-        AgentRecord { base: self.base(activity, rating, message), app: App::WEIR, lifecycle }
+        let reconciliation = match agent {
+            Agent::Tally(reconciliation) => Some(&**reconciliation),
+            _ => None,
+        };
+        let base = self.base(activity, rating, message);
+        AgentRecord { base, app: App::WEIR, lifecycle, reconciliation }
     }
 }
 

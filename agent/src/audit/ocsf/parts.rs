@@ -220,13 +220,15 @@ pub(super) struct FlowPart {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) end: Option<FlowEnd>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tally: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) protocol: Option<&'static str>,
 }
 
 impl FlowPart {
     /// In a record that is not the flow's own.
     pub(super) fn of(route: &Route) -> Self {
-        Self { id: route.flow_id, end: None, protocol: None }
+        Self { id: route.flow_id, end: None, tally: None, protocol: None }
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use uuid::Uuid;
 
 use super::{
-    super::event::{Mcp, Verdict},
+    super::event::{Mcp, Reconciliation, Verdict},
     EXTENSION_UID, EXTENSION_VERSION, OCSF_VERSION,
     parts::{
         Actor, ApiPart, App, Connection, Endpoint, FlowPart, HttpPart, HttpResponse, Lifecycle, MessageContext, Policy,
@@ -281,4 +281,6 @@ pub(super) struct AgentRecord<'a> {
     pub(super) base: Base<'a>,
     pub(super) app: App,
     pub(super) lifecycle: Lifecycle<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reconciliation: Option<&'a Reconciliation>,
 }

@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::super::{chain::Malformed, checkpoint::KeyId};
+use super::{
+    super::{chain::Malformed, checkpoint::KeyId},
+    reconcile::Gap,
+};
 
 /// What is wrong with a record, or with a log from there on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -124,6 +127,9 @@ pub enum Fault {
         /// The interval that it stated, in seconds.
         seconds: u64,
     },
+    /// The kernel's counters and the flow records do not add up at this tally.
+    #[error("where connections to endpoint {} do not add up since record {}: {}", .0.endpoint, .0.from, .0.what)]
+    Unreconciled(Gap),
     /// A log or host of the inventory is not there at all.
     #[error("absent: nothing of {0} was found")]
     Absent(String),
@@ -159,6 +165,7 @@ impl Fault {
             Self::ClockBack => "clock_back",
             Self::Unreadable(_) => "unreadable",
             Self::Silent { .. } => "silent",
+            Self::Unreconciled(_) => "unreconciled",
             Self::Absent(_) => "absent",
         }
     }

@@ -10,6 +10,7 @@ use super::{
     },
     checkpoints::{Checkpoints, Last, late_after},
     fault::Fault,
+    reconcile::Reconciler,
     report::{LogReport, Spot},
     visitor::{Record, Visitor},
 };
@@ -41,6 +42,7 @@ pub enum From {
 pub(super) struct LogCheck<'e> {
     expect: &'e Expectations,
     checkpoints: Checkpoints,
+    reconciler: Reconciler,
     front: Option<Front>,
     retired: Option<Retired>,
     report: LogReport,
@@ -69,6 +71,7 @@ impl<'e> LogCheck<'e> {
         Self {
             expect,
             checkpoints: Checkpoints::new(&expect.keys),
+            reconciler: Reconciler::default(),
             front: None,
             retired: None,
             report: LogReport::new(log),
@@ -81,9 +84,15 @@ impl<'e> LogCheck<'e> {
             let Spot { file, offset } = record.spot;
             let (first, prev, file) = (record.seq, record.prev, file.to_owned());
             self.front = Some(Front { first, prev, file, offset, checkpoint: None });
+            self.reconciler.gap();
         }
         self.report.count(record.epoch, record.seq, record.hash);
         self.checkpoints.record(record, &mut self.report.findings);
+        if let Some(event) = record.event {
+            for gap in self.reconciler.see(record.epoch, record.seq, event) {
+                self.report.findings.add(Some(record.seq), record.spot, &Fault::Unreconciled(gap.clone()));
+            }
+        }
         if let (Some(Front { checkpoint: first @ None, .. }), Some(Last { time, interval, .. })) =
             (&mut self.front, self.checkpoints.last())
         {
@@ -97,6 +106,7 @@ impl<'e> LogCheck<'e> {
     /// What comes next does not follow.
     pub(super) fn gap(&mut self) {
         self.checkpoints.gap();
+        self.reconciler.gap();
     }
 
     /// Something is wrong with `seq`.
@@ -126,6 +136,7 @@ impl<'e> LogCheck<'e> {
             report.checkpoint_seconds = Some(interval.seconds);
         }
         (report.keys, report.checkpoints, report.covered, report.stopped) = self.checkpoints.found();
+        report.reconciled = self.reconciler.found();
         report
     }
 }

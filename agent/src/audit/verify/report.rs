@@ -8,6 +8,7 @@ use super::{
         checkpoint::{KeyId, statement::Host},
     },
     fault::Fault,
+    reconcile::Reconciled,
 };
 
 /// Most findings that are listed of one log; all are counted.
@@ -81,6 +82,8 @@ pub struct LogReport {
     pub stopped: bool,
     /// The check ended at the first break, before the log's end.
     pub cut_short: bool,
+    /// The kernel's counters against the flow records.
+    pub reconciled: Reconciled,
     /// What is wrong.
     pub findings: Findings,
 }
@@ -182,6 +185,7 @@ impl LogReport {
             keys: Vec::new(),
             stopped: false,
             cut_short: false,
+            reconciled: Reconciled::default(),
             findings: Findings::default(),
         }
     }

@@ -116,8 +116,8 @@ impl Inner {
         let Listeners { published, v4, v6 } = listeners;
         let accept = |listener: TcpListener| {
             let listener = accept::adopt(listener)?;
-            let (netns, cookie, port) = (netns.clone(), published.netns(), listener.local_addr()?.port());
-            let place = accept::Place { netns, cookie, port, end: end.clone(), _permit: Arc::clone(&permit) };
+            let (netns, cookie) = (netns.clone(), published.netns());
+            let place = accept::Place { netns, cookie, end: end.clone(), _permit: Arc::clone(&permit) };
             Ok((place, Arc::new(listener)))
         };
         let ready = [Some(v4), v6].into_iter().flatten().map(accept).collect::<io::Result<Vec<_>>>()?;

@@ -151,7 +151,8 @@ impl Namespaces {
         self.inner.recount.notify_one();
     }
 
-    /// Ends the connections to registered addresses that are older than the agent, so that they are made again through it. To
+    /// Ends the connections to registered addresses that are older than the agent, so that they are made again through it, and
+    /// records each. To
     /// be called once scope and destinations are in force. What cannot be ended stalls: the guard lets nothing out.
     pub fn close_old_connections(&self) {
         let namespaces = self.inner.found().namespaces();
@@ -162,7 +163,10 @@ impl Namespaces {
                 match inner.shared.datapath.close_old_connections(&netns, &inner.cgroups) {
                     Ok(ended) if ended.is_empty() => {}
                     Ok(ended) => {
-                        tracing::info!(connections = ended.len(), "connections from before the agent were ended")
+                        tracing::info!(connections = ended.len(), "connections from before the agent were ended");
+                        for old in &ended {
+                            inner.runtime.block_on(inner.shared.record_old(old));
+                        }
                     }
                     Err(error) => tracing::warn!(%error, "connections from before the agent were left; they stall"),
                 }

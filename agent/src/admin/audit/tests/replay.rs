@@ -53,6 +53,7 @@ impl Story {
         let flow = Flow {
             workload: workload(),
             route: self.route(),
+            tally: None,
             endpoint: Some("billing".into()),
             end: FlowEnd::Closed,
             reason: None,
