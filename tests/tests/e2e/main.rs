@@ -26,6 +26,7 @@ mod scene;
 mod scope;
 mod secrets;
 mod session;
+mod storm;
 mod story;
 mod streaming;
 mod telemetry;

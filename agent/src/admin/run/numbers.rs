@@ -40,7 +40,7 @@ impl Numbers {
                 let Some(Ok(counts)) = EndpointIndex::of_endpoint(n).map(|index| of.datapath.counts(index)) else {
                     continue;
                 };
-                let EndpointCounts { seen: _, redirected, denied, guarded, failed_open } = counts;
+                let EndpointCounts { redirected, denied, guarded, failed_open, .. } = counts;
                 let outcomes = [
                     ("redirected", redirected),
                     ("denied", denied),
