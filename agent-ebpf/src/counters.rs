@@ -5,9 +5,9 @@
 use core::arch::asm;
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_current_cgroup_id};
-use weir_ebpf::{Denial, EndpointCounters, Flow, WorkloadKey};
+use weir_ebpf::{Denial, EndpointCounters, Flow, WorkloadKey, dns::DnsCount};
 
-use crate::maps::{DENIALS, ENDPOINTS, WORKLOADS};
+use crate::maps::{DENIALS, DNS_COUNTS, ENDPOINTS, WORKLOADS};
 
 /// How an attempt ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -87,5 +87,13 @@ fn in_each(cgroup: u64, endpoint: u32, change: impl Fn(&mut EndpointCounters)) {
     });
     if let Some(counters) = counters {
         change(unsafe { &mut *counters });
+    }
+}
+
+/// Counts what became of a question or an answer.
+#[inline(always)]
+pub(crate) fn count_dns(what: DnsCount) {
+    if let Some(count) = DNS_COUNTS.get_ptr_mut(what as u32) {
+        add(unsafe { &mut *count }, 1);
     }
 }

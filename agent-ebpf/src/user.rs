@@ -3,6 +3,7 @@
 
 use crate::{
     Address, Agent, EndpointCounters, Flow, FlowKey, ListenerPorts, Origin, PendingKey, Settings, WorkloadKey,
+    dns::{HashKey, Learnt, LearntKey, Pattern, Quota, Resolver},
 };
 
 macro_rules! pod {
@@ -13,3 +14,4 @@ macro_rules! pod {
 }
 
 pod!(Address, Agent, EndpointCounters, Flow, FlowKey, ListenerPorts, Origin, PendingKey, Settings, WorkloadKey);
+pod!(HashKey, Learnt, LearntKey, Pattern, Quota, Resolver);

@@ -1,6 +1,7 @@
 //! The maps, typed. Each is locked for as long as one system call takes: aya's writers take `&mut`.
 
 use std::{
+    collections::HashMap as StdHashMap,
     fmt,
     hash::Hash,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -13,10 +14,11 @@ use aya::{
 use thiserror::Error;
 use weir_ebpf::{
     Address, Agent, EndpointCounters, Flow, FlowKey, ListenerPorts, MAX_NAME, Origin, PendingKey, Settings, WorkloadKey,
+    dns::{HashKey, Learnt, LearntKey, Pattern, Quota, Resolver},
 };
 
 /// The maps that are pinned, so that they outlive the agent.
-pub(super) const PINNED: [&str; 19] = [
+pub(super) const PINNED: [&str; 26] = [
     "AGENTS",
     "AGENT_CGROUPS",
     "SCOPE",
@@ -36,6 +38,13 @@ pub(super) const PINNED: [&str; 19] = [
     "ARRIVED",
     "ORIGIN",
     "OWN_LISTENERS",
+    "LEARNT",
+    "QUOTAS",
+    "PATTERNS",
+    "NAME_KEY",
+    "RESOLVERS",
+    "QUESTIONS",
+    "DNS_COUNTS",
 ];
 
 /// A map could not be read or written.
@@ -94,6 +103,12 @@ pub(super) struct Maps {
     pub(super) arrived: Shared<SkStorage<MapData, Flow>>,
     pub(super) origin: Shared<SkStorage<MapData, Origin>>,
     pub(super) own_listeners: Shared<SkStorage<MapData, u32>>,
+    pub(super) learnt: Hashed<LearntKey, Learnt>,
+    pub(super) quotas: Hashed<Quota, u64>,
+    pub(super) patterns: Hashed<u64, Pattern>,
+    pub(super) name_key: Shared<Array<MapData, HashKey>>,
+    pub(super) resolvers: Hashed<Resolver, u32>,
+    pub(super) dns_counts: Shared<PerCpuArray<MapData, u64>>,
 }
 
 impl Maps {
@@ -117,6 +132,12 @@ impl Maps {
             arrived: take(ebpf, "ARRIVED")?,
             origin: take(ebpf, "ORIGIN")?,
             own_listeners: take(ebpf, "OWN_LISTENERS")?,
+            learnt: take(ebpf, "LEARNT")?,
+            quotas: take(ebpf, "QUOTAS")?,
+            patterns: take(ebpf, "PATTERNS")?,
+            name_key: take(ebpf, "NAME_KEY")?,
+            resolvers: take(ebpf, "RESOLVERS")?,
+            dns_counts: take(ebpf, "DNS_COUNTS")?,
         })
     }
 }
@@ -180,6 +201,16 @@ impl<K: Pod + Eq + Hash, V: Pod + PartialEq> Hashed<K, V> {
             entries.extend(found(entry).map_err(self.failed())?);
         }
         Ok(Some(entries))
+    }
+
+    /// The entries that `at_most` steps see: all, unless others change the map very much meanwhile.
+    pub(super) fn listed(&self, at_most: usize) -> Result<StdHashMap<K, V>, MapsError> {
+        let map = self.lock();
+        let mut listed = StdHashMap::new();
+        for entry in map.iter().take(at_most) {
+            listed.extend(found(entry).map_err(self.failed())?);
+        }
+        Ok(listed)
     }
 
     /// One entry, if it is there.
