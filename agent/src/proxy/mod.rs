@@ -45,7 +45,6 @@ mod versions;
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -67,7 +66,7 @@ use self::{
 };
 pub use self::{
     ledger::TallyError,
-    names::{KnownAddress, NamesError},
+    names::{Addresses, KnownAddress, NamesError},
     namespaces::{Inherited, Lent, Namespaces, NamespacesError, NamespacesStatus},
 };
 use crate::{
@@ -77,7 +76,7 @@ use crate::{
         payload::Payloads,
     },
     config::{Config, Registered},
-    datapath::{CgroupTree, Datapath},
+    datapath::{CgroupTree, Datapath, DnsCounts},
     identity::Workloads,
     mask::{MaskKey, Masks},
     mcp,
@@ -144,7 +143,7 @@ pub(crate) struct Shared {
     payloads: Payloads,
     log: Log,
     telemetry: Telemetry,
-    names: Names,
+    names: Arc<Names>,
     pool: Pool,
     calls: Calls,
     legacy: LegacyPaths,
@@ -196,7 +195,7 @@ impl Proxy {
         let limits = &config.limits;
         let names = config.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
         let shared = Shared {
-            names: Names::new(&config.endpoints)?,
+            names: Arc::new(Names::new(&config.endpoints, datapath.clone())?),
             pool: Pool::new(Duration::from_millis(limits.pool_idle_ms)),
             calls: Calls::new(limits.open_calls),
             legacy: LegacyPaths::new(limits.open_calls),
@@ -225,10 +224,11 @@ impl Proxy {
 
     /// Learns the registered addresses, once now and then for as long as the proxy runs.
     pub async fn start_names(&self) {
-        let Shared { names, datapath, counters, .. } = &*self.shared;
+        let Shared { names, counters, .. } = &*self.shared;
+        names.register();
         // What the hosts file knows need not wait for a server of names that may be slow or down.
-        let listed = names.learn_listed(datapath);
-        let resolved = names.resolve(datapath, |host| !listed.contains(host)).await;
+        let listed = names.learn_listed();
+        let resolved = names.resolve(|host| !listed.contains(host)).await;
         counters.set_unresolved(resolved.unresolved);
         let mut holds = if listed.is_empty() { resolved.holds } else { Duration::ZERO };
         let shared = Arc::clone(&self.shared);
@@ -238,9 +238,11 @@ impl Proxy {
                     () = tokio::time::sleep(holds) => {}
                     () = shared.drain.started() => return,
                 }
-                let listed = shared.names.learn_listed(&shared.datapath);
+                // Again: another agent may have begun to take over, and given up.
+                shared.names.register();
+                let listed = shared.names.learn_listed();
                 let mut resolved = tokio::select! {
-                    resolved = shared.names.resolve(&shared.datapath, |_| true) => resolved,
+                    resolved = shared.names.resolve(|_| true) => resolved,
                     () = shared.drain.started() => return,
                 };
                 resolved.unresolved.retain(|(host, _)| !listed.iter().any(|known| known.to_string() == *host));
@@ -260,6 +262,8 @@ impl Proxy {
                     () = shared.drain.started() => return,
                 }
                 shared.pool.sweep();
+                let names = Arc::clone(&shared.names);
+                let _ = tokio::task::spawn_blocking(move || names.sweep()).await;
                 for call in shared.calls.expire(ADRIFT) {
                     shared.end_in_background(call, Outcome::Broken);
                 }
@@ -274,7 +278,7 @@ impl Proxy {
     }
 
     /// The addresses that have been learnt for an endpoint.
-    pub fn addresses_of(&self, endpoint: &str) -> Vec<IpAddr> {
+    pub fn addresses_of(&self, endpoint: &str) -> Addresses {
         self.shared.names.addresses_of(endpoint)
     }
 
@@ -286,6 +290,11 @@ impl Proxy {
     /// Takes over what another agent has learnt; told to the kernel with the next names.
     pub fn adopt_addresses(&self, addresses: Vec<KnownAddress>) {
         self.shared.names.adopt(addresses);
+    }
+
+    /// What became of the questions and answers about registered names.
+    pub fn dns_counts(&self) -> DnsCounts {
+        self.shared.names.dns_counts()
     }
 
     /// The proxy's state.
