@@ -23,9 +23,10 @@ use crate::{
     destinations,
     holders::holder_with_room,
     listener::{is_ours_v4, is_ours_v6},
-    maps::{FLOW, LISTENERS, OPEN, ORIGIN, PENDING, SETTINGS, make_place, stored, unstore},
+    maps::{FLOW, LISTENERS, OPEN, ORIGIN, PENDING, make_place, stored, unstore},
     origin::{SOCK_STREAM, adopt},
     scope::{task_in_scope, task_is_agent},
+    unregistered::takes_connection,
 };
 
 const DENY: i32 = 0;
@@ -165,21 +166,7 @@ fn endpoint_of(netns: u64, destination: &Address, listeners: Option<&ListenerPor
     if let Some(endpoint) = destinations::endpoint_of(netns, destination) {
         return Some(endpoint);
     }
-    let take_all = SETTINGS.get(0).is_some_and(|settings| settings.take_all != 0);
-    (take_all && !listeners.is_some_and(|ports| is_listener(destination, ports))).then_some(UNREGISTERED)
-}
-
-#[inline(always)]
-fn is_listener(destination: &Address, ports: &ListenerPorts) -> bool {
-    if destination.is_v4() {
-        destination.ip[3] == Address::LOOPBACK_V4 && destination.port == ports.v4
-    } else {
-        destination.ip[0] == 0
-            && destination.ip[1] == 0
-            && destination.ip[2] == 0
-            && destination.ip[3] == Address::LOOPBACK_V6_LAST
-            && destination.port == ports.v6
-    }
+    takes_connection(destination, listeners).then_some(UNREGISTERED)
 }
 
 /// The port to redirect to: an agent listens there, and is alive.

@@ -1,6 +1,7 @@
 //! `cgroup_skb/egress`: the last look at every packet. Nothing leaves the scope for a registered address unless an agent
 //! sent it, whatever way it took here: a connection older than the agent, a connected datagram socket, another subflow of
-//! MPTCP, a raw socket, an address that was translated on the way.
+//! MPTCP, a raw socket, an address that was translated on the way. Where all TCP is taken, no connection is opened past
+//! `connect()`, and no QUIC leaves.
 
 use core::ptr;
 
@@ -11,7 +12,7 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use aya_log_ebpf::warn;
-use weir_ebpf::Origin;
+use weir_ebpf::{Origin, UNREGISTERED};
 
 use crate::{
     counters::{Outcome, count_for},
@@ -20,6 +21,7 @@ use crate::{
     packet::Packet,
     report::is_due,
     scope::socket_in_scope,
+    unregistered::stops_packet,
 };
 
 /// The sender of a datagram gets `EPERM`; TCP tries again until it times out.
@@ -53,7 +55,8 @@ pub(crate) fn weir_guard(ctx: SkBuffContext) -> i32 {
 #[inline(always)]
 fn endpoint_of(ctx: &SkBuffContext, packet: &Packet, netns: u64) -> Option<u32> {
     if let Some(destination) = packet.destination(ctx) {
-        return destinations::endpoint_of(netns, &destination);
+        return destinations::endpoint_of(netns, &destination)
+            .or_else(|| stops_packet(ctx, packet, &destination).then_some(UNREGISTERED));
     }
     if packet.is_icmp() {
         return None;

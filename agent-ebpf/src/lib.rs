@@ -75,6 +75,36 @@ impl Address {
         self.ip[0] == 0 && self.ip[1] == 0 && self.ip[2] == MAPPED
     }
 
+    /// Whether this is `127.0.0.0/8` or `::1`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_loopback(&self) -> bool {
+        let ip = self.ip;
+        if self.is_v4() {
+            u32::from_be(ip[3]) >> 24 == 127
+        } else {
+            ip[0] == 0 && ip[1] == 0 && ip[2] == 0 && ip[3] == Self::LOOPBACK_V6_LAST
+        }
+    }
+
+    /// Whether this is in `fe80::/10`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_link_local_v6(&self) -> bool {
+        u32::from_be(self.ip[0]) >> 22 == 0xfe80 >> 6
+    }
+
+    /// Whether an agent's listener is here.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_listener_of(&self, ports: &ListenerPorts) -> bool {
+        if self.is_v4() {
+            self.ip[3] == Self::LOOPBACK_V4 && self.port == ports.v4
+        } else {
+            self.is_loopback() && self.port == ports.v6
+        }
+    }
+
     /// Whether a listener bound to this address gets connections to `other`, which is not an unspecified address.
     #[inline(always)]
     #[must_use]

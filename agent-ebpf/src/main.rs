@@ -8,9 +8,9 @@
 //! | `weir_sock_ops` | `sock_ops` | hand the flow over to the accepting side, and count what never gets there |
 //! | `weir_exec` | raw tracepoint `sched_process_exec` | announce a program in scope before its first socket; optional |
 //! | `weir_peername4`, `weir_peername6` | `cgroup/getpeername4,6` | show the application the server it meant |
-//! | `weir_sendmsg4`, `weir_sendmsg6` | `cgroup/sendmsg4,6` | deny datagrams to registered addresses |
+//! | `weir_sendmsg4`, `weir_sendmsg6` | `cgroup/sendmsg4,6` | deny datagrams to registered addresses, and QUIC where all TCP is taken |
 //! | `weir_bind4`, `weir_bind6` | `cgroup/bind4,6` | keep others off the listeners' ports |
-//! | `weir_guard` | `cgroup_skb/egress` | stop what still leaves for a registered address |
+//! | `weir_guard` | `cgroup_skb/egress` | stop what still leaves for a registered address, or past `connect()` where all TCP is taken |
 //! | `weir_question` | `cgroup_skb/egress` | remember questions to servers of names about registered names |
 //! | `weir_answer` | `cgroup_skb/ingress` | learn the addresses that their answers give, before the application does |
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
@@ -55,6 +55,8 @@ mod scope;
 mod sockops;
 #[cfg(target_arch = "bpf")]
 mod udp;
+#[cfg(target_arch = "bpf")]
+mod unregistered;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -28,6 +28,8 @@ const UDP_HEADER_LEN: u32 = 8;
 
 const FIN_SYN_RST: u8 = 0x07;
 const RST: u8 = 0x04;
+const SYN_ACK: u8 = 0x12;
+const SYN: u8 = 0x02;
 
 /// A packet as it leaves, or arrives.
 #[derive(Clone, Copy)]
@@ -138,6 +140,21 @@ impl Packet {
     #[inline(always)]
     pub(crate) fn is_icmp(&self) -> bool {
         matches!(self.protocol, ICMP | ICMP_V6)
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_tcp(&self) -> bool {
+        self.protocol == TCP
+    }
+
+    /// Whether this is the first packet of a TCP connection, or of a subflow.
+    #[inline(always)]
+    pub(crate) fn opens_connection(&self, ctx: &SkBuffContext) -> bool {
+        if self.transport == 0 {
+            return false;
+        }
+        let Ok([flags]) = ctx.load::<[u8; 1]>(self.transport as usize + 13) else { return false };
+        flags & SYN_ACK == SYN
     }
 
     /// Whether this is a TCP reset without data.

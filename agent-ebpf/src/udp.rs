@@ -4,7 +4,7 @@ use aya_ebpf::{
     EbpfContext, helpers::generated::bpf_get_netns_cookie, macros::cgroup_sock_addr, programs::SockAddrContext,
 };
 use aya_log_ebpf::warn;
-use weir_ebpf::{Address, Denial, dns};
+use weir_ebpf::{Address, Denial, UNREGISTERED, dns};
 
 use crate::{
     connect::port,
@@ -13,6 +13,7 @@ use crate::{
     origin::adopt,
     report::is_due,
     scope::{task_in_scope, task_is_agent},
+    unregistered::refuses_datagram,
 };
 
 const DENY: i32 = 0;
@@ -40,7 +41,12 @@ fn judge(ctx: &SockAddrContext, destination: &Address) -> i32 {
     if destination.port == dns::PORT && task_in_scope() {
         adopt(unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk }, netns, true);
     }
-    let Some(endpoint) = destinations::endpoint_of(netns, &destination.connected()) else { return PASS };
+    let destination = destination.connected();
+    let endpoint = match destinations::endpoint_of(netns, &destination) {
+        Some(endpoint) => endpoint,
+        None if refuses_datagram(&destination) => UNREGISTERED,
+        None => return PASS,
+    };
     if task_is_agent() || !task_in_scope() {
         return PASS;
     }

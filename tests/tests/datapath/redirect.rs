@@ -126,6 +126,20 @@ fn everything_is_taken_when_asked() {
     let _stray = TcpStream::connect(scene.listeners.v4.local_addr().unwrap()).unwrap();
     assert!(scene.accept_v4().1.is_none());
 
+    // A link-local address says too little to be dialled again.
+    let unreachable = TcpStream::connect("[fe80::1]:9").unwrap_err();
+    assert_ne!(unreachable.kind(), ErrorKind::PermissionDenied);
+
+    // QUIC falls back to TCP; other datagrams pass, and so does what goes nowhere.
+    let before = scene.datapath.counts(EndpointIndex::UNREGISTERED).unwrap();
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    let sent = |to: &str| socket.send_to(b"x", to).map_err(|error| error.kind());
+    assert_eq!(sent("192.0.2.1:443"), Err(ErrorKind::PermissionDenied));
+    assert_ne!(sent("192.0.2.1:53"), Err(ErrorKind::PermissionDenied));
+    assert_eq!(sent("127.0.0.1:443"), Ok(1));
+    let after = scene.datapath.counts(EndpointIndex::UNREGISTERED).unwrap();
+    assert_eq!((after.seen, after.denied), (before.seen + 1, before.denied + 1));
+
     scene.datapath.set_take_all(false).unwrap();
     let refused = TcpStream::connect("127.0.0.1:9").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
