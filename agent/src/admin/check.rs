@@ -6,7 +6,10 @@ use serde::Serialize;
 
 use super::{Context, Ended, Failure};
 use crate::{
-    config::{Config, ConfigError, Endpoint, Endpoints, Intercept, OtherPaths, Problem, load_with_files},
+    config::{
+        Config, ConfigError, Endpoint, Endpoints, Intercept, OtherPaths, Problem, TcpScope, Unregistered,
+        load_with_files,
+    },
     mask::Masks,
 };
 
@@ -93,7 +96,8 @@ fn warnings(path: &Path, config: &Config) -> Vec<String> {
     if std::fs::metadata(path).is_ok_and(|file| file.mode() & 0o022 != 0) {
         warnings.push(format!("others than the owner can change {0}: chmod go-w {0}", path.display()));
     }
-    if config.endpoints.is_empty() {
+    let takes_all = config.intercept.tcp == TcpScope::All;
+    if config.endpoints.is_empty() && !takes_all {
         warnings.push("no endpoint is registered: nothing is intercepted".into());
     }
     warnings
@@ -106,6 +110,14 @@ impl fmt::Display for Report<'_> {
         write!(f, "scope: connections from cgroups {}", intercept.cgroups.join(", "))?;
         if !intercept.exclude.is_empty() {
             write!(f, " except {}", intercept.exclude.join(", "))?;
+        }
+        if intercept.tcp == TcpScope::All {
+            let unregistered = match intercept.unregistered {
+                Unregistered::Allow => "passed through",
+                Unregistered::Deny => "refused",
+                Unregistered::DenyMcp => "passed through, except MCP in clear text",
+            };
+            write!(f, "\n       to every TCP destination; those of no endpoint are {unregistered}")?;
         }
         for endpoint in *endpoints {
             write!(f, "\n\nendpoint {}", endpoint.name)?;

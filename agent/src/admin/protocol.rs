@@ -36,6 +36,8 @@ pub struct Status {
     pub endpoints: Vec<EndpointStatus>,
     /// Questions and answers about registered names, as the kernel saw them.
     pub dns: DnsStatus,
+    /// What is no endpoint's; absent unless every TCP connection is taken.
+    pub unregistered: Option<UnregisteredStatus>,
     /// Network namespaces with a process in scope.
     pub namespaces: NamespacesStatus,
     /// At most two in each network namespace: IPv4 and IPv6.
@@ -109,6 +111,23 @@ pub struct DnsStatus {
     pub unread: u64,
     /// Questions refused because they could not be remembered.
     pub refused: u64,
+}
+
+/// Destinations that are no endpoint's, with `tcp = "all"`. Counts of the kernel go on across agents that take over.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnregisteredStatus {
+    /// Connections that the kernel redirected.
+    pub redirected: u64,
+    /// Connections, and datagrams of QUIC, that the kernel denied.
+    pub denied: u64,
+    /// Packets that the kernel stopped on their way out.
+    pub guarded: u64,
+    /// Flows on which MCP was seen in clear text, since the agent's start.
+    pub shadow_mcp: u64,
+    /// Flows to names that look like an MCP server's, since the agent's start.
+    pub likely_mcp: u64,
+    /// Of both, those without a report of their own, because one workload had too many destinations.
+    pub unreported: u64,
 }
 
 /// Network namespaces with a process in scope. Counts are since the agent's start, unless they say otherwise.

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Context, Ended, Failure, client,
-    protocol::{DnsStatus, EndpointStatus, NamespacesStatus, Status},
+    protocol::{DnsStatus, EndpointStatus, NamespacesStatus, Status, UnregisteredStatus},
 };
 use crate::audit::event::{Counts, EndpointTally, Reconciliation};
 
@@ -40,7 +40,20 @@ fn shares_mounts(pid: u32) -> io::Result<bool> {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { version, pid, uptime_ms, log, flows, endpoints, dns, namespaces, listeners, reconciliation, ca } = self;
+        let Self {
+            version,
+            pid,
+            uptime_ms,
+            log,
+            flows,
+            endpoints,
+            dns,
+            unregistered,
+            namespaces,
+            listeners,
+            reconciliation,
+            ca,
+        } = self;
         // Whole seconds: nobody reads an uptime closer.
         let uptime = SignedDuration::from_secs(Duration::from_millis(*uptime_ms).as_secs().cast_signed());
         writeln!(f, "weir {version}, pid {pid}, up {uptime:#}")?;
@@ -64,8 +77,15 @@ impl fmt::Display for Status {
             write!(f, "\n           {} in network namespace {}", listener.address, listener.netns)?;
         }
         endpoints.iter().try_for_each(|endpoint| endpoint_line(endpoint, f))?;
+        unregistered.iter().try_for_each(|unregistered| unregistered_line(unregistered, f))?;
         reconciliation.as_ref().map_or(Ok(()), |reconciliation| reconciliation_lines(reconciliation, f))
     }
+}
+
+fn unregistered_line(unregistered: &UnregisteredStatus, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let UnregisteredStatus { redirected, denied, guarded, shadow_mcp, likely_mcp, unreported } = unregistered;
+    write!(f, "\nelsewhere  {redirected} connections redirected, {denied} denied, {guarded} packets stopped, ")?;
+    write!(f, "MCP on {shadow_mcp}, likely on {likely_mcp}, {unreported} of them not reported")
 }
 
 fn namespaces_lines(namespaces: &NamespacesStatus, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -150,6 +170,7 @@ mod tests {
                 refused: 2,
             }],
             dns: DnsStatus { believed: 4, stranger: 1, ..DnsStatus::default() },
+            unregistered: Some(UnregisteredStatus { redirected: 7, shadow_mcp: 2, ..UnregisteredStatus::default() }),
             namespaces: NamespacesStatus {
                 serving: 3,
                 limit: 9,
@@ -174,6 +195,7 @@ mod tests {
             "dns        4 answers believed, 1 from strangers not, 0 dropped for want of room, 0 unreadable, 0 questions refused",
             "           127.0.0.1:4000 in network namespace 1",
             "endpoint   billing: 1 addresses (1 known, 2 from answers, 0 from hosts files of containers), 5 connections redirected, 1 denied, 3 packets stopped, 9 calls, 2 of them refused",
+            "elsewhere  7 connections redirected, 0 denied, 0 packets stopped, MCP on 2, likely on 0, 0 of them not reported",
             "counted    billing: 9 seen = 9 redirected + 0 denied + 0 guarded + 0 failed open; of the redirected, 0 ended before they were accepted, 2 are open, 7 were recorded since the start",
         ] {
             assert!(text.lines().any(|said| said == line), "{line}\n{text}");

@@ -1,6 +1,7 @@
 //! What a record states, before it is written as OCSF. Payloads arrive here already masked.
 
 mod life;
+mod shadow;
 mod tally;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
@@ -11,6 +12,7 @@ use uuid::Uuid;
 
 pub use self::{
     life::Life,
+    shadow::{Shadow, ShadowKind, Sighting},
     tally::{Counts, EndpointTally, Reconciliation, UNREGISTERED, WorkloadTally},
 };
 pub use super::{checkpoint::statement::Attestation, open_calls::OpenCall, payload::Payload};
@@ -35,6 +37,8 @@ pub enum What {
     Http(Box<Http>),
     /// An intercepted connection that ended, or one that was refused: Network Activity (4001).
     Flow(Box<Flow>),
+    /// MCP at a server that nobody registered: Network Activity (4001), an alert.
+    Sighting(Box<Sighting>),
     /// The agent itself: Application Lifecycle (6002).
     Agent(Agent),
     /// A checkpoint, or a change of the key that signs them: Application Lifecycle (6002).
@@ -200,7 +204,7 @@ pub struct Verdict {
 }
 
 /// `event.verdict.action`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// It went on.
@@ -268,6 +272,8 @@ pub struct Flow {
     pub bytes_in: u64,
     /// `tls`, `http`, or `opaque`.
     pub protocol: &'static str,
+    /// MCP that was seen on it although its destination is no endpoint.
+    pub shadow: Option<Shadow>,
 }
 
 /// What became of a connection.

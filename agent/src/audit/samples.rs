@@ -13,7 +13,7 @@ use super::{
     },
     event::{
         Action, Agent, Call, Counts, EndpointTally, Event, Flow, FlowEnd, Http, HttpRequest, Life, Mcp, Outcome, Phase,
-        Reconciliation, Requester, Route, StreamEvents, Verdict, What, WorkloadTally,
+        Reconciliation, Requester, Route, Shadow, ShadowKind, Sighting, StreamEvents, Verdict, What, WorkloadTally,
     },
     head::{Head, HeadFile},
     payload::{DigestKey, Payload, Payloads},
@@ -116,6 +116,10 @@ pub(crate) fn call(phase: Phase, call_id: Uuid) -> Call {
         masked: BTreeMap::new(),
         http: http_request(),
     }
+}
+
+fn shadow(kind: ShadowKind) -> Shadow {
+    Shadow { kind, evidence: "message tools/list".into() }
 }
 
 pub(crate) fn event(what: What) -> Event {
@@ -225,11 +229,18 @@ pub(crate) fn every_kind() -> Vec<Event> {
             bytes_out: 10,
             bytes_in: 20,
             protocol: "tls",
+            shadow: (end == FlowEnd::Spliced).then(|| shadow(ShadowKind::LikelyMcp)),
         };
         all.push(event(What::Flow(Box::new(flow))));
     }
     for attestation in attestations() {
         all.push(event(What::Attestation(attestation)));
+    }
+    for (kind, action) in
+        [(ShadowKind::Mcp, Action::Allow), (ShadowKind::Mcp, Action::Deny), (ShadowKind::LikelyMcp, Action::Allow)]
+    {
+        let sighting = Sighting { workload: workload(), route: route(), shadow: shadow(kind), action, count: 3 };
+        all.push(event(What::Sighting(Box::new(sighting))));
     }
     for agent in [
         Agent::Started { version: "0.1.0", config_digest: "d".into(), boot_id: "b".into() },

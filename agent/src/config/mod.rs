@@ -12,6 +12,7 @@ mod load;
 mod paths;
 mod ranges;
 mod telemetry;
+mod unregistered;
 mod validate;
 
 use std::{
@@ -26,6 +27,7 @@ pub use host::{Host, HostError, HostPattern};
 pub use load::{load, load_with_files};
 pub use paths::{NormalPath, PathRefusal, Paths, normal_path};
 pub use telemetry::{Otlp, Telemetry};
+pub use unregistered::Unregistered;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -77,6 +79,8 @@ pub struct Intercept {
     pub exclude: Vec<String>,
     /// Which TCP destinations are taken.
     pub tcp: TcpScope,
+    /// What happens to connections that are no endpoint's. Only with `tcp = "all"`.
+    pub unregistered: Unregistered,
     /// What happens to registered endpoints while no agent is alive.
     pub on_failure: OnFailure,
     /// Whether tasks in scope may make raw IP sockets, which could carry anything past the hooks.
@@ -91,7 +95,7 @@ pub struct Intercept {
 pub enum TcpScope {
     /// Addresses that Weir has learnt for a registered endpoint.
     Registered,
-    /// Every outbound TCP connection in scope. Not supported by this version, and refused.
+    /// Every outbound TCP connection in scope, loopback included.
     All,
 }
 
@@ -315,6 +319,7 @@ impl Default for Intercept {
             cgroups: vec!["/".into()],
             exclude: Vec::new(),
             tcp: TcpScope::Registered,
+            unregistered: Unregistered::Allow,
             on_failure: OnFailure::Closed,
             raw_sockets: RawSockets::Deny,
             bpffs: PathBuf::from("/sys/fs/bpf/weir"),

@@ -65,7 +65,7 @@ fn every_problem_of_meaning_is_named_at_once() {
 [intercept]
 cgroups = ["/a", "b", "/c/../d", "/e/"]
 exclude = ["/a"]
-tcp = "all"
+unregistered = "deny"
 on_failure = "open"
 [[endpoint]]
 name = "one two"
@@ -101,7 +101,7 @@ listen = "tcp:1"
             "3:23: `/c/../d` is not a cgroup's path; begin with `/`, without `//`, `.`, `..` or a `/` at the end, as in `/system.slice`",
             "3:34: `/e/` is not a cgroup's path; begin with `/`, without `//`, `.`, `..` or a `/` at the end, as in `/system.slice`",
             "4:12: `/a` is both in `cgroups` and in `exclude`; keep one of them",
-            "5:7: `all` is not supported by this version; use `registered`",
+            "5:16: connections that are no endpoint's are not taken, so they cannot be denied; add `tcp = \"all\"`, or leave the key out",
             "6:14: `open` is not supported by this version; use `closed`",
             "8:8: `one two` cannot be a name; use 1 to 64 letters, digits, `.`, `_` and `-`",
             "9:10: `bücher.example` is not ASCII; write international names in punycode (`xn--…`)",

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Config, Endpoint, HostPattern, Mask, OnFailure, Paths, TcpScope,
+    Config, Endpoint, HostPattern, Mask, OnFailure, Paths, TcpScope, Unregistered,
     load::{Findings, Step},
     ranges,
 };
@@ -84,8 +84,9 @@ fn intercept(config: &Config, findings: &mut Findings<'_>) {
             findings.add(&place, format!("`{path}` is both in `cgroups` and in `exclude`"), "keep one of them");
         }
     }
-    if intercept.tcp == TcpScope::All {
-        findings.add(&place("tcp"), "`all` is not supported by this version", "use `registered`");
+    if intercept.unregistered != Unregistered::Allow && intercept.tcp != TcpScope::All {
+        let message = "connections that are no endpoint's are not taken, so they cannot be denied";
+        findings.add(&place("unregistered"), message, "add `tcp = \"all\"`, or leave the key out");
     }
     if intercept.on_failure == OnFailure::Open {
         findings.add(&place("on_failure"), "`open` is not supported by this version", "use `closed`");

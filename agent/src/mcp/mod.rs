@@ -11,6 +11,7 @@
 //! | [`sse`] | a stream of bytes as events, byte for byte |
 //! | [`refusal`] | the answer to what is not let through |
 //! | [`calls`] | which calls wait for a response |
+//! | [`sighting`] | is this MCP, at a server that nobody registered? |
 //!
 //! The parsers are fuzzed by `cargo +nightly fuzz run message`, `… sse` and `… endpoint` (with `cargo-fuzz`, from the
 //! repository's root).
@@ -26,6 +27,7 @@ pub mod legacy;
 pub mod message;
 pub mod params;
 pub mod refusal;
+pub mod sighting;
 pub mod sse;
 
 pub use calls::Calls;

@@ -53,7 +53,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         let Self { watch, framing, .. } = &mut *self;
-        if let Err(ambiguity) = framing.observe(&buf.filled()[before..]) {
+        if let Err(ambiguity) = framing.observe(&buf.filled()[before..], |_| {}) {
             let _ = watch.0.set(ambiguity);
         }
         polled
@@ -103,24 +103,40 @@ enum At {
     Lost,
 }
 
+/// A part of a request.
 #[derive(Debug)]
-struct Framing {
+pub(super) enum Part<'a> {
+    /// A whole head.
+    Head(&'a [u8]),
+    /// Some of a body; of a chunked one, with the line end behind each chunk.
+    Body(&'a [u8]),
+}
+
+/// Follows a connection's requests.
+#[derive(Debug)]
+pub(super) struct Framing {
     at: At,
     head_bytes: usize,
 }
 
 impl Framing {
-    fn new(head_bytes: usize) -> Self {
+    /// Heads may be at most `head_bytes` long.
+    pub(super) fn new(head_bytes: usize) -> Self {
         Self { at: At::Head(Vec::new()), head_bytes }
     }
 
-    /// Follows `bytes`.
+    /// Whether the last request has ended and nothing of another was seen.
+    pub(super) fn is_between_requests(&self) -> bool {
+        matches!(&self.at, At::Head(seen) if seen.is_empty())
+    }
+
+    /// Follows `bytes`, and tells each part that they complete or continue.
     ///
     /// # Errors
     /// The first ambiguity, in words; from then on nothing is followed.
-    fn observe(&mut self, mut bytes: &[u8]) -> Result<(), &'static str> {
+    pub(super) fn observe(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Part<'_>)) -> Result<(), &'static str> {
         while !bytes.is_empty() {
-            match self.step(bytes) {
+            match self.step(bytes, &mut tell) {
                 Ok(used) => bytes = &bytes[used..],
                 Err(ambiguity) => {
                     self.at = At::Lost;
@@ -132,7 +148,7 @@ impl Framing {
     }
 
     /// Follows some of `bytes` and says how many.
-    fn step(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
+    fn step(&mut self, bytes: &[u8], tell: &mut impl FnMut(Part<'_>)) -> Result<usize, &'static str> {
         match &mut self.at {
             At::Lost => Ok(bytes.len()),
             At::Head(seen) => {
@@ -140,6 +156,7 @@ impl Framing {
                 seen.extend_from_slice(bytes);
                 match head(seen)? {
                     Some((length, next)) => {
+                        tell(Part::Head(&seen[..length]));
                         self.at = next;
                         Ok(length - had)
                     }
@@ -150,6 +167,7 @@ impl Framing {
             At::Body(left) | At::Chunk(left) => {
                 let used = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= used as u64;
+                tell(Part::Body(&bytes[..used]));
                 if *left == 0 {
                     self.at = match self.at {
                         At::Chunk(_) => At::ChunkLine(Vec::new()),
@@ -250,7 +268,7 @@ mod tests {
     use super::*;
 
     fn verdict(bytes: &[u8]) -> Result<(), &'static str> {
-        Framing::new(4096).observe(bytes)
+        Framing::new(4096).observe(bytes, |_| {})
     }
 
     const PLAIN: &[u8] = b"POST /mcp HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}\
@@ -260,7 +278,7 @@ mod tests {
     #[test]
     fn plain_requests_follow_each_other() {
         let mut framing = Framing::new(4096);
-        assert_eq!(framing.observe(PLAIN), Ok(()));
+        assert_eq!(framing.observe(PLAIN, |_| {}), Ok(()));
         assert!(matches!(framing.at, At::Head(seen) if seen.is_empty()));
     }
 
@@ -302,7 +320,7 @@ mod tests {
             let mut framing = Framing::new(4096);
             let mut from = 0;
             for cut in cuts.into_iter().chain([PLAIN.len()]) {
-                prop_assert_eq!(framing.observe(&PLAIN[from..cut]), Ok(()));
+                prop_assert_eq!(framing.observe(&PLAIN[from..cut], |_| {}), Ok(()));
                 from = cut;
             }
             prop_assert!(matches!(framing.at, At::Head(seen) if seen.is_empty()));
@@ -311,7 +329,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_are_bounded(bytes in proptest::collection::vec(any::<u8>(), 0..9000)) {
             let mut framing = Framing::new(4096);
-            let _ = framing.observe(&bytes);
+            let _ = framing.observe(&bytes, |_| {});
             if let At::Head(seen) = framing.at {
                 prop_assert!(seen.len() <= 4096 + 9000);
             }

@@ -171,7 +171,7 @@ impl Connection {
         headers::check_framing(head).map_err(|e| refuse("http-framing", e))?;
         let authority = headers::authority(head).map_err(|e| refuse("http-authority", e))?;
         let asked = headers::canonical_host(authority.host());
-        let port = self.flow.dst.0.port();
+        let port = self.server.port;
         let default_port = if self.server.tls.is_some() { 443 } else { 80 };
         let port_agrees = authority.port_u16().unwrap_or(default_port) == port;
         let host_agrees = match &self.host {

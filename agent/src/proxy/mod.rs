@@ -4,14 +4,16 @@
 //! | file | step |
 //! |---|---|
 //! | `accept` | match a connection with the kernel's facts and the workload |
-//! | `flow` | sniff; verify the server; mint; or splice, or refuse |
+//! | `flow`, `opening` | sniff; whose is it? splice, refuse, or |
+//! | `intercept` | verify the server; mint; serve |
+//! | `unregistered` | the same for a flow to an address that nobody registered |
 //! | `http` | one request: authority, framing, path |
 //! | `call` | one POST: receive, parse, judge, record, send |
 //! | `receive` | a request's body, bounded and decoded |
 //! | `answer`, `events` | what comes back, recorded message by message and delivered |
 //! | `pending`, `calls`, `versions`, `legacy` | calls that wait for their response, and what their sessions settled on |
 //! | `record` | from what was seen to what the log keeps, masked |
-//! | `upstream`, `pool` | the way to the server |
+//! | `upstream`, `pool`, `way`, `tunnel` | the way to the server, through a proxy where the application asked for one |
 //! | `namespaces` | serve every network namespace with a process in scope |
 //! | `names` | which addresses are registered |
 //! | `ledger` | what becomes of every redirected connection: claimed, recorded, tallied |
@@ -30,18 +32,23 @@ mod flow;
 mod framing;
 mod headers;
 mod http;
+mod intercept;
 mod ledger;
 mod legacy;
 mod names;
 mod namespaces;
+mod opening;
 mod pending;
 mod pool;
 mod receive;
 mod record;
 mod splice;
 mod stream;
+mod tunnel;
+mod unregistered;
 mod upstream;
 mod versions;
+mod way;
 
 use std::{
     collections::HashMap,
@@ -62,12 +69,14 @@ use self::{
     legacy::LegacyPaths,
     names::Names,
     pool::Pool,
+    unregistered::Sightings,
     versions::Versions,
 };
 pub use self::{
     ledger::TallyError,
     names::{Addresses, KnownAddress, NamesError},
     namespaces::{Inherited, Lent, Namespaces, NamespacesError, NamespacesStatus},
+    unregistered::ShadowStatus,
 };
 use crate::{
     audit::{
@@ -148,6 +157,7 @@ pub(crate) struct Shared {
     calls: Calls,
     legacy: LegacyPaths,
     versions: Versions,
+    sightings: Sightings,
     places: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     ledger: Ledger,
@@ -169,6 +179,8 @@ pub struct ProxyStatus {
     pub flows_unattributed: u64,
     /// Registered names without an address, and why.
     pub unresolved: Vec<(String, String)>,
+    /// MCP seen at servers that nobody registered.
+    pub shadow: ShadowStatus,
 }
 
 impl Proxy {
@@ -200,6 +212,7 @@ impl Proxy {
             calls: Calls::new(limits.open_calls),
             legacy: LegacyPaths::new(limits.open_calls),
             versions: Versions::new(),
+            sightings: Sightings::default(),
             places: Arc::new(Semaphore::new(limits.flows)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             ledger: Ledger::new(boot_id, names, limits.flows),
@@ -306,6 +319,7 @@ impl Proxy {
             flows_over_limit: shared.counters.over_limit.load(Ordering::Relaxed),
             flows_unattributed: shared.counters.unattributed.load(Ordering::Relaxed),
             unresolved: shared.counters.unresolved.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            shadow: shared.sightings.status(),
         }
     }
 

@@ -4,9 +4,15 @@ use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rustls::pki_types::ServerName;
-use tokio::{io::copy_bidirectional, net::TcpStream, time::Instant};
+use tokio::{io::copy_bidirectional_with_sizes, net::TcpStream, time::Instant};
 
-use super::{Shared, flow::FlowContext, stream::AppStream, upstream::connect};
+use super::{
+    Shared,
+    flow::{FlowContext, reset},
+    stream::AppStream,
+    unregistered::Watch,
+    upstream::connect,
+};
 
 /// How a splice ended.
 pub(crate) enum Spliced {
@@ -16,25 +22,49 @@ pub(crate) enum Spliced {
     Unreachable(io::Error),
 }
 
+/// Bytes held in each direction of a splice.
+const BUFFER: usize = 16 << 10;
+
+/// A server that has gone without a word is noticed after a few of these: the application's own keep-alive ends here.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
 /// Passes a flow through to its original destination.
 pub(crate) async fn run(shared: &Shared, flow: &FlowContext, stream: TcpStream, first: Bytes) -> Spliced {
-    let mut server = match connect(&flow.netns, flow.dst.0, shared.connect_patience()).await {
-        Ok(server) => server,
+    match connect(&flow.netns, flow.dst.0, shared.connect_patience()).await {
+        Ok(server) => {
+            join(shared, flow, AppStream::new(first, stream, Arc::clone(&flow.traffic)), server).await;
+            Spliced::Ended
+        }
         Err(error) => {
-            let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-            return Spliced::Unreachable(error);
+            reset(stream);
+            Spliced::Unreachable(error)
         }
-    };
-    let mut app = AppStream::new(first, stream, Arc::clone(&flow.traffic));
-    tokio::select! {
-        ended = copy_bidirectional(&mut app, &mut server) => {
-            if let Err(error) = ended {
-                tracing::debug!(%error, flow = %flow.id, "a spliced flow broke");
-            }
-        }
-        () = shared.drain.expired() => {}
     }
-    Spliced::Ended
+}
+
+/// Passes bytes both ways until both sides are done; where one breaks, both are reset. Gives back what the application's
+/// side saw, if it was watched, and the application's socket where the watch broke it off.
+pub(crate) async fn join(
+    shared: &Shared,
+    flow: &FlowContext,
+    mut app: AppStream,
+    mut server: TcpStream,
+) -> (Option<TcpStream>, Option<Box<Watch>>) {
+    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    let _ = socket2::SockRef::from(&server).set_tcp_keepalive(&keepalive);
+    let broke = tokio::select! {
+        ended = copy_bidirectional_with_sizes(&mut app, &mut server, BUFFER, BUFFER) => ended.err(),
+        () = shared.drain.expired() => None,
+    };
+    let (app, watch) = app.into_parts();
+    let Some(error) = broke else { return (None, watch) };
+    tracing::debug!(%error, flow = %flow.id, "a spliced flow broke");
+    reset(server);
+    if watch.as_ref().is_some_and(|watch| watch.objection().is_some()) {
+        return (Some(app), watch);
+    }
+    reset(app);
+    (None, watch)
 }
 
 /// Whether the server at the flow's destination proves to be another one than the registered: it presents, for `host`, a

@@ -16,6 +16,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::unregistered::Watch;
+
 /// Bytes of one flow, as they crossed the application's socket.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
@@ -27,6 +29,16 @@ impl Traffic {
     /// Bytes from the application.
     pub(crate) fn bytes_out(&self) -> u64 {
         self.out.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes that were taken from the application past an [`AppStream`].
+    pub(crate) fn count_out(&self, bytes: usize) {
+        self.out.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that were given to the application past an [`AppStream`].
+    pub(crate) fn count_in(&self, bytes: usize) {
+        self.r#in.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Bytes to the application.
@@ -41,13 +53,34 @@ pub(crate) struct AppStream {
     sniffed: Bytes,
     inner: TcpStream,
     traffic: Arc<Traffic>,
+    watch: Option<Box<Watch>>,
 }
 
 impl AppStream {
     /// Puts `sniffed` back in front of `inner`.
     pub(crate) fn new(sniffed: Bytes, inner: TcpStream, traffic: Arc<Traffic>) -> Self {
         traffic.out.fetch_add(sniffed.len() as u64, Ordering::Relaxed);
-        Self { sniffed, inner, traffic }
+        Self { sniffed, inner, traffic, watch: None }
+    }
+
+    /// Has what the application says looked at before it is read.
+    pub(crate) fn watched(self, watch: Watch) -> Self {
+        Self { watch: Some(Box::new(watch)), ..self }
+    }
+
+    /// The socket, and what was seen on it.
+    pub(crate) fn into_parts(self) -> (TcpStream, Option<Box<Watch>>) {
+        (self.inner, self.watch)
+    }
+
+    /// Shows the watch what was read after `before`; what it objects to was not read.
+    fn show(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+        let Some(watch) = &mut self.watch else { return Ok(()) };
+        let shown = watch.observe(&buf.filled()[before..]);
+        if shown.is_err() {
+            buf.set_filled(before);
+        }
+        shown
     }
 }
 
@@ -57,12 +90,16 @@ impl AsyncRead for AppStream {
             let n = self.sniffed.len().min(buf.remaining());
             buf.put_slice(&self.sniffed[..n]);
             self.sniffed.advance(n);
-            return Poll::Ready(Ok(()));
+            let before = buf.filled().len() - n;
+            return Poll::Ready(self.show(buf, before));
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         self.traffic.out.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
-        polled
+        match polled {
+            Poll::Ready(Ok(())) => Poll::Ready(self.show(buf, before)),
+            other => other,
+        }
     }
 }
 

@@ -1,7 +1,12 @@
 //! The way to the server: the original destination is dialled from the application's own namespace, its certificate is
 //! verified before anything is promised to the application, and idle connections are reused by the same workload only.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use http::{
     HeaderValue, Uri, Version,
@@ -21,7 +26,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{body::Body, pool::Pool};
+use super::{body::Body, pool::Pool, tunnel::Tunnel};
 use crate::{
     datapath::Netns,
     tls::{Upstream, UpstreamTlsError},
@@ -45,6 +50,8 @@ pub(crate) struct Affinity {
     pub(crate) tls: Option<(String, bool)>,
     /// The address that the application dialled.
     pub(crate) addr: SocketAddr,
+    /// How the proxy there was asked for the server, where there is a proxy.
+    pub(crate) tunnel: Option<Arc<Tunnel>>,
 }
 
 /// How TLS to a server is spoken.
@@ -67,12 +74,34 @@ pub(crate) struct Server {
     pub(crate) netns: Netns,
     /// The original destination first, then the name's other addresses.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// Its port, as requests must name it.
+    pub(crate) port: u16,
+    /// How the proxy at its address is asked for it.
+    pub(crate) tunnel: Option<Arc<Tunnel>>,
+    /// A connection to its first address that is there already, tunnel included.
+    pub(crate) open: OpenConnection,
     /// `None` speaks plain HTTP.
     pub(crate) tls: Option<ServerTls>,
     /// Plain HTTP only: whether the application spoke HTTP/2 with prior knowledge.
     pub(crate) plain_h2: bool,
     /// Bound on each connect and each handshake.
     pub(crate) patience: Duration,
+}
+
+/// A connection that waits for its first use.
+#[derive(Debug)]
+pub(crate) struct OpenConnection(Mutex<Option<TcpStream>>);
+
+impl From<Option<TcpStream>> for OpenConnection {
+    fn from(open: Option<TcpStream>) -> Self {
+        Self(Mutex::new(open))
+    }
+}
+
+impl OpenConnection {
+    fn take(&self) -> Option<TcpStream> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// Why a server could not be reached.
@@ -194,7 +223,10 @@ impl Server {
     }
 
     async fn dial_one(&self, addr: SocketAddr) -> Result<Conn, DialError> {
-        let tcp = connect(&self.netns, addr, self.patience).await.map_err(|e| DialError::Connect(addr, e))?;
+        let tcp = match self.open.take() {
+            Some(open) => open,
+            None => self.reach(addr).await.map_err(|e| DialError::Connect(addr, e))?,
+        };
         let Some(tls) = &self.tls else {
             return open(tcp, self.plain_h2).await.map_err(|e| DialError::Http(addr, e));
         };
@@ -203,6 +235,17 @@ impl Server {
         let stream = handshake.await.map_err(|e| DialError::Tls(addr, e))?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
         open(stream, h2).await.map_err(|e| DialError::Http(addr, e))
+    }
+}
+
+impl Server {
+    async fn reach(&self, addr: SocketAddr) -> io::Result<TcpStream> {
+        let deadline = Instant::now() + self.patience;
+        let mut tcp = connect(&self.netns, addr, self.patience).await?;
+        if let Some(tunnel) = &self.tunnel {
+            tunnel.open(&mut tcp, deadline).await?;
+        }
+        Ok(tcp)
     }
 }
 

@@ -91,9 +91,6 @@ pub fn execute(args: &Args, context: &Context) -> Result<Ended, Failure> {
 /// # Errors
 /// Names the key.
 pub fn refuse_what_is_not_there(config: &Config) -> Result<(), Failure> {
-    if config.intercept.tcp == TcpScope::All {
-        return Err(Failure::Usage("intercept.tcp = \"all\" is not supported yet; use \"registered\"".into()));
-    }
     if config.intercept.on_failure == OnFailure::Open {
         return Err(Failure::Usage("intercept.on_failure = \"open\" is not supported yet; use \"closed\"".into()));
     }
@@ -140,7 +137,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     let Attached { datapath, log: kernel_log, takeover, announcements } = Datapath::attach(&AttachOptions {
         cgroups: &cgroups,
         bpffs: config.intercept.bpffs.clone(),
-        take_all: false,
+        take_all: config.intercept.tcp == TcpScope::All,
         allow_raw: config.intercept.raw_sockets == RawSockets::Allow,
         verbosity: if tracing::enabled!(tracing::Level::DEBUG) { Verbosity::Flows } else { Verbosity::Denials },
         max_pending: None,

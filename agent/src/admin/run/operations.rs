@@ -12,13 +12,14 @@ use crate::{
         detach::{login_uid, record_and_detach},
         protocol::{
             self, CaStatus, Detached, DnsStatus, EndpointStatus, FlowsStatus, ListenerStatus, LogStatus, Status,
+            UnregisteredStatus,
         },
         server::{Operations, Peer},
     },
     audit::{event::Requester, log::Log},
-    config::Config,
+    config::{Config, TcpScope},
     datapath::{Datapath, DnsCounts, EndpointCounts, EndpointIndex},
-    proxy::{Addresses, Namespaces, NamespacesStatus, Proxy},
+    proxy::{Addresses, Namespaces, NamespacesStatus, Proxy, ShadowStatus},
     tls::Minter,
 };
 
@@ -68,6 +69,16 @@ impl Running {
             }
         };
         self.config.endpoints.iter().enumerate().map(of).collect()
+    }
+
+    fn unregistered(&self, shadow: ShadowStatus) -> Option<UnregisteredStatus> {
+        if self.config.intercept.tcp != TcpScope::All {
+            return None;
+        }
+        let counts = self.datapath.counts(EndpointIndex::UNREGISTERED).unwrap_or_default();
+        let EndpointCounts { redirected, denied, guarded, .. } = counts;
+        let ShadowStatus { mcp: shadow_mcp, likely: likely_mcp, unreported } = shadow;
+        Some(UnregisteredStatus { redirected, denied, guarded, shadow_mcp, likely_mcp, unreported })
     }
 
     fn namespaces(&self, status: &NamespacesStatus) -> protocol::NamespacesStatus {
@@ -134,6 +145,7 @@ impl Operations for Running {
             },
             endpoints: self.endpoints(),
             dns: self.dns(),
+            unregistered: self.unregistered(proxy.shadow),
             namespaces: self.namespaces(&namespaces),
             listeners: listeners
                 .into_iter()

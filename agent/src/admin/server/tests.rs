@@ -28,6 +28,7 @@ fn a_status() -> Status {
         namespaces: NamespacesStatus::default(),
         listeners: Vec::new(),
         reconciliation: None,
+        unregistered: None,
         ca: None,
     }
 }

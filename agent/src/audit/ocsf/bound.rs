@@ -29,6 +29,7 @@ pub(super) fn bound(what: &mut What) -> bool {
             bounds.route(route);
             bounds.optional(reason);
         }
+        What::Sighting(sighting) => bounds.route(&mut sighting.route),
         What::Agent(
             Agent::Stopped { reason }
             | Agent::Life(

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`What::Call`], [`What::Unfinished`] | API Activity 6003 | `ai_operation`, `security_control` |
 //! | [`What::Http`] | HTTP Activity 4002 | `host`, `security_control` |
-//! | [`What::Flow`] | Network Activity 4001 | `host`, `security_control` |
+//! | [`What::Flow`], [`What::Sighting`] | Network Activity 4001 | `host`, `security_control` |
 //! | [`What::Agent`], [`What::Attestation`] | Application Lifecycle 6002 | `host` |
 
 mod activity;
@@ -13,6 +13,7 @@ mod bound;
 mod life;
 mod parts;
 mod record;
+mod sighting;
 mod unfinished;
 
 use std::{borrow::Cow, time::Duration};
@@ -52,6 +53,7 @@ pub fn render(mut event: Event, uid: Uuid) -> serde_json::Result<String> {
         What::Call(call) => serde_json::to_string(&pen.call(call)),
         What::Http(http) => serde_json::to_string(&pen.http(http)),
         What::Flow(flow) => serde_json::to_string(&pen.flow(flow)),
+        What::Sighting(sighting) => serde_json::to_string(&pen.sighting(sighting)),
         What::Agent(agent) => serde_json::to_string(&pen.agent(agent)),
         What::Attestation(attestation) => serde_json::to_string(&pen.attestation(attestation)),
         What::Unfinished(open) => serde_json::to_string(&unfinished::fields(open, pen.time, uid)?),
@@ -133,7 +135,8 @@ impl Pen {
     }
 
     fn flow<'a>(&self, flow: &'a Flow) -> FlowRecord<'a> {
-        let Flow { workload, route, endpoint, tally, end, reason, duration, bytes_out, bytes_in, protocol } = flow;
+        let Flow { workload, route, endpoint, tally, end, reason, duration, bytes_out, bytes_in, protocol, shadow } =
+            flow;
         let (activity, severity, status) = activity::flow(*end);
         let to = route.hostname.clone().unwrap_or_else(|| route.dst.to_string());
         let message = format!("{protocol} flow to {to}: {}", end.as_str());
@@ -153,7 +156,13 @@ impl Pen {
             ours: Ours {
                 workload,
                 verdict: Cow::Owned(verdict),
-                flow: FlowPart { id: route.flow_id, end: Some(*end), tally: tally.clone(), protocol: Some(protocol) },
+                flow: FlowPart {
+                    id: route.flow_id,
+                    end: Some(*end),
+                    tally: tally.clone(),
+                    protocol: Some(protocol),
+                    shadow: shadow.clone(),
+                },
             },
         }
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::super::event::{FlowEnd, HttpRequest, Mcp, Phase, Route};
+use super::super::event::{FlowEnd, HttpRequest, Mcp, Phase, Route, Shadow};
 use crate::identity::{Process, Workload};
 
 #[derive(Debug, Serialize)]
@@ -223,12 +223,14 @@ pub(super) struct FlowPart {
     pub(super) tally: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) protocol: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) shadow: Option<Shadow>,
 }
 
 impl FlowPart {
     /// In a record that is not the flow's own.
     pub(super) fn of(route: &Route) -> Self {
-        Self { id: route.flow_id, end: None, tally: None, protocol: None }
+        Self { id: route.flow_id, end: None, tally: None, protocol: None, shadow: None }
     }
 }
 
