@@ -80,9 +80,9 @@ impl FlowContext {
             dst: facts.original_dst,
             netns,
             netns_cookie: facts.netns,
+            is_registered: facts.endpoint != EndpointIndex::UNREGISTERED,
             facts,
             traffic: Arc::default(),
-            is_registered: facts.endpoint != EndpointIndex::UNREGISTERED,
             opened: Instant::now(),
         }
     }

@@ -100,7 +100,7 @@ pub(super) async fn tls(
     let server = Arc::new(Server {
         affinity: affinity(flow, endpoint, Some((host.clone(), wants_h2)), &way),
         netns: flow.netns.clone(),
-        addresses: way.candidates(&shared.names, &host),
+        addresses: way.candidates(&shared.names, flow.netns_cookie, &host),
         port: way.port,
         tunnel: way.tunnel,
         open: way.open.into(),

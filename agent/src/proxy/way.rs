@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::net::TcpStream;
 
 use super::{names::Names, tunnel::Tunnel};
-use crate::datapath::OriginalDst;
+use crate::datapath::{NetnsCookie, OriginalDst};
 
 /// The way to a server.
 #[derive(Debug)]
@@ -27,10 +27,10 @@ impl Way {
     }
 
     /// Where to dial for `host`: a proxy finds it by itself.
-    pub(crate) fn candidates(&self, names: &Names, host: &str) -> Vec<SocketAddr> {
+    pub(crate) fn candidates(&self, names: &Names, netns: NetnsCookie, host: &str) -> Vec<SocketAddr> {
         match self.tunnel {
             Some(_) => vec![self.addr],
-            None => names.candidates(Some(host), self.addr),
+            None => names.candidates(netns, Some(host), self.addr),
         }
     }
 }

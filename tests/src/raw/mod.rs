@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod http1;
+pub mod proxy;
 pub mod server;
 
 use std::{

@@ -77,11 +77,25 @@ impl Arena {
         let registration = datapath.register_agent(&cgroups).unwrap();
         let listeners = datapath.open_listeners(&quarters.netns()).unwrap();
         datapath.set_scope(&[cgroups.id_of(Side::InScope.cgroup()).unwrap()], &[]).unwrap();
-        let destinations = target.addresses().iter().enumerate().map(|(n, address)| (*address, index(n)));
-        datapath.set_destinations(&destinations.collect::<HashMap<_, _>>()).unwrap();
         let (agent, left) = (Some(listeners), None);
         let listening = target.listen();
-        Self { datapath, agent, left, _registration: registration, _listeners: listening, target, quarters, world }
+        let arena =
+            Self { datapath, agent, left, _registration: registration, _listeners: listening, target, quarters, world };
+        arena.take_registered();
+        arena
+    }
+
+    /// From now on the target is one of those that nobody registered, and all TCP is taken.
+    pub(crate) fn take_all_and_forget_the_target(&self) {
+        self.datapath.set_take_all(true).unwrap();
+        self.datapath.set_destinations(&HashMap::new()).unwrap();
+    }
+
+    /// The target is registered, and nothing else is taken.
+    pub(crate) fn take_registered(&self) {
+        let destinations = self.target.addresses().iter().enumerate().map(|(n, address)| (*address, index(n)));
+        self.datapath.set_destinations(&destinations.collect::<HashMap<_, _>>()).unwrap();
+        self.datapath.set_take_all(false).unwrap();
     }
 
     /// The agent's listeners go, as when it is killed; what it told the programs stays.
@@ -120,9 +134,10 @@ impl Arena {
         }
     }
 
-    /// Over all targets.
+    /// Over all targets, registered or not.
     pub(crate) fn counts(&self) -> EndpointCounts {
-        let counts = (0..self.target.addresses().len()).map(|n| self.datapath.counts(index(n)).unwrap());
+        let targets = (0..self.target.addresses().len()).map(index).chain([EndpointIndex::UNREGISTERED]);
+        let counts = targets.map(|target| self.datapath.counts(target).unwrap());
         counts.fold(EndpointCounts::default(), |sum, counts| EndpointCounts {
             seen: sum.seen + counts.seen,
             redirected: sum.redirected + counts.redirected,

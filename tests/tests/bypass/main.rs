@@ -2,6 +2,9 @@
 //! as an ordinary user. None may get anything to the target; each is intercepted, denied or guarded, as its line says. Once
 //! the agent is the programs, as they are steered here; once it is the whole agent, alive and killed. Needs root.
 //!
+//! In the lines "all TCP" nobody has registered the target, and `tcp = "all"`; in all others it is registered, which comes to the
+//! same in both modes.
+//!
 //! Every program is first run out of scope, where it must reach the target: a vector that gets nowhere by itself would
 //! prove nothing.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
@@ -49,6 +52,19 @@ fn there_is_no_way_around(place: Place) {
         }
     }
     arena.datapath.set_allow_raw(false).unwrap();
+
+    // Whoever has privileges cannot do less than others.
+    arena.take_all_and_forget_the_target();
+    for vector in all() {
+        table.note(
+            "all TCP",
+            &vector,
+            User::Root,
+            vector.expected_where_all_is_taken(),
+            arena.try_in_scope(&vector, User::Root),
+        );
+    }
+    arena.take_registered();
 
     // Whoever would be intercepted is denied; nothing else changes.
     arena.kill_agent();

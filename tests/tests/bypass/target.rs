@@ -19,7 +19,8 @@ use crate::{
 };
 
 /// The target's.
-pub(crate) const PORT: u16 = 8443;
+/// Where HTTP/3 is spoken too: of datagrams to addresses that nobody registered, only these are stopped.
+pub(crate) const PORT: u16 = 443;
 pub(crate) const FRIENDS_PORT: u16 = 9000;
 /// How long the target's friend keeps a connection: time for the kernel to open another subflow.
 const FRIENDS_PATIENCE: Duration = Duration::from_millis(1500);

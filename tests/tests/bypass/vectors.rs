@@ -65,6 +65,17 @@ impl Vector {
         [self.program, self.argument, form].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
     }
 
+    /// What becomes of it where all TCP is taken and nobody has registered the target.
+    pub(crate) fn expected_where_all_is_taken(&self) -> Verdict {
+        match self.program {
+            // Its friend is taken too, so that there is nobody to open another subflow to.
+            "mptcp_subflow" => Intercepted,
+            // It names another address, at the same port.
+            "source_route" => Denied,
+            _ => self.expected,
+        }
+    }
+
     /// Whether it makes its socket elsewhere and then joins the scope.
     pub(crate) fn starts_outside(&self) -> bool {
         self.program.starts_with("outside_")

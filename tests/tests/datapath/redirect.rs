@@ -2,7 +2,7 @@
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{Ipv4Addr, TcpStream, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
     process,
 };
 
@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use weir::datapath::{EndpointIndex, Netns, OriginalDst};
 use weir_tests::world::Running;
 
-use crate::scene::{NOBODY_MAPPED, NOBODY_V4, NOBODY_V6, Scene, addr, assert_direct, endpoint, server};
+use crate::scene::{NOBODY_MAPPED, NOBODY_V4, NOBODY_V6, Scene, addr, assert_direct, endpoint, eventually, server};
 
 #[test]
 fn connections_of_every_family_are_redirected_and_look_direct() {
@@ -134,8 +134,8 @@ fn everything_is_taken_when_asked() {
     let before = scene.datapath.counts(EndpointIndex::UNREGISTERED).unwrap();
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     let sent = |to: &str| socket.send_to(b"x", to).map_err(|error| error.kind());
-    assert_eq!(sent("192.0.2.1:443"), Err(ErrorKind::PermissionDenied));
-    assert_ne!(sent("192.0.2.1:53"), Err(ErrorKind::PermissionDenied));
+    assert_eq!(sent("192.0.2.77:443"), Err(ErrorKind::PermissionDenied));
+    assert_ne!(sent("192.0.2.77:53"), Err(ErrorKind::PermissionDenied));
     assert_eq!(sent("127.0.0.1:443"), Ok(1));
     let after = scene.datapath.counts(EndpointIndex::UNREGISTERED).unwrap();
     assert_eq!((after.seen, after.denied), (before.seen + 1, before.denied + 1));
@@ -143,6 +143,34 @@ fn everything_is_taken_when_asked() {
     scene.datapath.set_take_all(false).unwrap();
     let refused = TcpStream::connect("127.0.0.1:9").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn no_connection_is_opened_past_connect_where_all_are_taken() {
+    let mut scene = Scene::new("pastconnect");
+    let neighbour = scene.world.neighbour();
+    let datapath = scene.datapath.clone();
+    let guarded = || datapath.counts(EndpointIndex::UNREGISTERED).unwrap().guarded;
+    // A server that takes nothing more, and so is asked again.
+    let server = neighbour.run(|| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(neighbour.addresses()[0], 0).into()).unwrap();
+        socket.listen(0).unwrap();
+        socket
+    });
+    let at = server.local_addr().unwrap();
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            client.set_nonblocking(true).unwrap();
+            let _ = client.connect(&at);
+            client
+        })
+        .collect();
+    assert_eq!(guarded(), 0);
+    scene.datapath.set_take_all(true).unwrap();
+    eventually(|| (guarded() > 0).then_some(()));
+    drop(clients);
 }
 
 #[test]

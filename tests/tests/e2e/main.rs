@@ -1,6 +1,9 @@
 //! First light, end to end: unmodified clients and servers, the agent as it ships, real eBPF. Needs root; each test has a
 //! network, mounts and cgroups of its own.
 
+mod all_endpoint;
+mod all_shadow;
+mod all_splice;
 mod attribution;
 mod cancel;
 mod clients;

@@ -157,6 +157,7 @@ impl Shared {
             bytes_out: 0,
             bytes_in: 0,
             protocol: "opaque",
+            shadow: None,
         };
         let event = Event { time: Timestamp::now(), what: What::Flow(Box::new(flow)) };
         if let Err(error) = self.log.append(event).await {
@@ -178,6 +179,7 @@ fn unread(flow_id: Uuid, facts: &FlowFacts, workload: Workload, end: FlowEnd, re
         bytes_out: 0,
         bytes_in: 0,
         protocol: "opaque",
+            shadow: None,
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     audit::event::{Action, Shadow, ShadowKind},
+    datapath::NetnsCookie,
     mcp::{Asked, Class, Refusal, sighting},
     proxy::{
         Shared,
@@ -273,13 +274,13 @@ impl Watch {
     }
 
     fn is_registered(&self, host: &str, port: u16) -> bool {
-        is_registered(&self.shared, host, port)
+        is_registered(&self.shared, self.flow.netns_cookie, host, port)
     }
 }
 
 /// Whether a host at a port is an endpoint's, by its name or by its address.
-pub(super) fn is_registered(shared: &Shared, host: &str, port: u16) -> bool {
-    let at_address = |ip: IpAddr| !shared.names.hosts_at(SocketAddr::new(ip.to_canonical(), port)).is_empty();
+pub(super) fn is_registered(shared: &Shared, netns: NetnsCookie, host: &str, port: u16) -> bool {
+    let at_address = |ip: IpAddr| shared.names.is_registered(netns, SocketAddr::new(ip.to_canonical(), port));
     shared.names.endpoint_for(host, port).is_some() || host.parse().is_ok_and(at_address)
 }
 

@@ -61,6 +61,7 @@ impl Story {
             bytes_out: 10,
             bytes_in: 20,
             protocol: "tls",
+            shadow: None,
         };
         self.happen(What::Flow(Box::new(flow)));
     }
