@@ -15,12 +15,13 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use aya_log_ebpf::{debug, warn};
-use weir_ebpf::{Address, Denial, Flow, FlowKey, ListenerPorts, PendingKey, UNREGISTERED, dns};
+use weir_ebpf::{Address, CANARY, Denial, Flow, FlowKey, ListenerPorts, PendingKey, UNREGISTERED, dns};
 
 use crate::{
     announce::announce,
     counters::{Outcome, count, count_denial},
     destinations,
+    heartbeat::{count_open, is_open, is_stale, mark_counted},
     holders::holder_with_room,
     listener::{is_ours_v4, is_ours_v6},
     maps::{FLOW, LISTENERS, OPEN, ORIGIN, PENDING, make_place, stored, unstore},
@@ -122,7 +123,7 @@ fn intercept(ctx: &SockAddrContext, destination: &Address) -> Option<Verdict> {
     let netns = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
     let origin = unsafe { stored(&ORIGIN, sock(ctx)) };
     if !origin.is_some_and(|origin| origin.in_scope != 0) {
-        if !task_in_scope() {
+        if !task_in_scope() && !destination.is_canary() {
             return None;
         }
         adopt(sock(ctx), netns, false);
@@ -133,6 +134,11 @@ fn intercept(ctx: &SockAddrContext, destination: &Address) -> Option<Verdict> {
     let tgid = (pid_tgid >> 32) as u32;
     let listeners = unsafe { LISTENERS.get(&netns) };
     let endpoint = endpoint_of(netns, &destination.connected(), listeners)?;
+    if endpoint != CANARY && is_open() {
+        count_open(task_cgroup, endpoint);
+        mark_counted(sock(ctx));
+        return None;
+    }
 
     let remembered = listener_port(ctx, destination, listeners).and_then(|port| {
         let origin = origin.map_or(0, |origin| origin.cgroup);
@@ -163,6 +169,9 @@ fn intercept(ctx: &SockAddrContext, destination: &Address) -> Option<Verdict> {
 /// The endpoint that `destination` belongs to, if it is to be taken.
 #[inline(always)]
 fn endpoint_of(netns: u64, destination: &Address, listeners: Option<&ListenerPorts>) -> Option<u32> {
+    if destination.is_canary() {
+        return Some(CANARY);
+    }
     if let Some(endpoint) = destinations::endpoint_of(netns, destination) {
         return Some(endpoint);
     }
@@ -183,7 +192,11 @@ fn listener_port(
         return Err(Denial::NoListener);
     }
     let ours = if is_v4 { is_ours_v4(ctx, port) } else { is_ours_v6(ctx, port) };
-    if ours { Ok(port) } else { Err(Denial::DeadListener) }
+    if !ours {
+        return Err(Denial::DeadListener);
+    }
+    // It would wait for an `accept()` that may never come.
+    if is_stale() { Err(Denial::StaleAgent) } else { Ok(port) }
 }
 
 /// What is known of a flow besides its destination.

@@ -5,7 +5,7 @@
 use core::arch::asm;
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_current_cgroup_id};
-use weir_ebpf::{Denial, EndpointCounters, Flow, WorkloadKey, dns::DnsCount};
+use weir_ebpf::{CANARY, Denial, EndpointCounters, Flow, WorkloadKey, dns::DnsCount};
 
 use crate::maps::{DENIALS, DNS_COUNTS, ENDPOINTS, WORKLOADS};
 
@@ -15,6 +15,8 @@ pub(crate) enum Outcome {
     Redirected,
     Denied,
     Guarded,
+    /// No agent was alive, and the operator wants that let through.
+    FailedOpen,
 }
 
 /// What became of a flow that was redirected.
@@ -40,12 +42,13 @@ pub(crate) fn count(endpoint: u32, outcome: Outcome) {
 #[inline(always)]
 pub(crate) fn count_for(cgroup: u64, endpoint: u32, outcome: Outcome) {
     in_each(cgroup, endpoint, |counters| {
-        let EndpointCounters { seen, redirected, denied, guarded, .. } = counters;
+        let EndpointCounters { seen, redirected, denied, guarded, failed_open, .. } = counters;
         add(seen, 1);
         match outcome {
             Outcome::Redirected => add(redirected, 1),
             Outcome::Denied => add(denied, 1),
             Outcome::Guarded => add(guarded, 1),
+            Outcome::FailedOpen => add(failed_open, 1),
         }
     });
 }
@@ -74,9 +77,12 @@ pub(crate) fn add(counter: &mut u64, amount: u64) {
     unsafe { asm!("lock *(u64 *)({counter} + 0) += {amount}", counter = in(reg) counter, amount = in(reg) amount) };
 }
 
-/// In the endpoint's counters always; in the workload's where there is room for them.
+/// In the endpoint's counters always; in the workload's where there is room for them. Canaries are no endpoint's.
 #[inline(always)]
 fn in_each(cgroup: u64, endpoint: u32, change: impl Fn(&mut EndpointCounters)) {
+    if endpoint == CANARY {
+        return;
+    }
     if let Some(counters) = ENDPOINTS.get_ptr_mut(endpoint) {
         change(unsafe { &mut *counters });
     }

@@ -32,6 +32,8 @@ mod destinations;
 #[cfg(target_arch = "bpf")]
 mod guard;
 #[cfg(target_arch = "bpf")]
+mod heartbeat;
+#[cfg(target_arch = "bpf")]
 mod holders;
 #[cfg(target_arch = "bpf")]
 mod listener;

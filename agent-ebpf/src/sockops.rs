@@ -21,7 +21,7 @@ use aya_ebpf::{
     macros::sock_ops,
     programs::SockOpsContext,
 };
-use weir_ebpf::{Address, Denial, Flow, PendingKey};
+use weir_ebpf::{Address, CANARY, Denial, Flow, PendingKey};
 
 use crate::{
     counters::{Outcome, Step, count_denial, count_for, count_step},
@@ -81,6 +81,13 @@ fn arrive(ctx: &SockOpsContext) {
     }
     release(&flow);
     let sk = socket(ctx);
+    if flow.endpoint == CANARY {
+        // Nobody's flow: it is in no books.
+        if !sk.is_null() {
+            let _ = unsafe { store(&ARRIVED, sk, flow) };
+        }
+        return;
+    }
     if sk.is_null() || unsafe { store(&ARRIVED, sk, flow) }.is_err() {
         count_step(&flow, Step::Refused);
     } else if OPEN.insert(&flow.key(), &flow, BPF_NOEXIST.into()).is_err() {

@@ -1,7 +1,10 @@
 //! `cgroup/sendmsg4,6`: datagrams that name their destination. An `EPERM` at once makes QUIC clients fall back to TCP.
 
 use aya_ebpf::{
-    EbpfContext, helpers::generated::bpf_get_netns_cookie, macros::cgroup_sock_addr, programs::SockAddrContext,
+    EbpfContext,
+    helpers::generated::{bpf_get_current_cgroup_id, bpf_get_netns_cookie},
+    macros::cgroup_sock_addr,
+    programs::SockAddrContext,
 };
 use aya_log_ebpf::warn;
 use weir_ebpf::{Address, Denial, UNREGISTERED, dns};
@@ -10,6 +13,7 @@ use crate::{
     connect::port,
     counters::{Outcome, count, count_denial},
     destinations,
+    heartbeat::{count_open, is_open, mark_counted},
     origin::adopt,
     report::is_due,
     scope::{task_in_scope, task_is_agent},
@@ -48,6 +52,13 @@ fn judge(ctx: &SockAddrContext, destination: &Address) -> i32 {
         None => return PASS,
     };
     if task_is_agent() || !task_in_scope() {
+        return PASS;
+    }
+    if is_open() {
+        count_open(unsafe { bpf_get_current_cgroup_id() }, endpoint);
+        let sk = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
+        adopt(sk, netns, false);
+        mark_counted(sk);
         return PASS;
     }
     count(endpoint, Outcome::Denied);

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "`aya::Pod` is a promise about layout that only its implementor can make")]
 
 use crate::{
-    Address, Agent, EndpointCounters, Flow, FlowKey, ListenerPorts, Origin, PendingKey, Settings, WorkloadKey,
+    Address, Agent, EndpointCounters, FailedOpen, Flow, FlowKey, ListenerPorts, Origin, PendingKey, Settings, WorkloadKey,
     dns::{HashKey, Learnt, LearntKey, Pattern, Quota, Resolver},
 };
 
@@ -13,5 +13,17 @@ macro_rules! pod {
     )+};
 }
 
-pod!(Address, Agent, EndpointCounters, Flow, FlowKey, ListenerPorts, Origin, PendingKey, Settings, WorkloadKey);
+pod!(
+    Address,
+    Agent,
+    EndpointCounters,
+    FailedOpen,
+    Flow,
+    FlowKey,
+    ListenerPorts,
+    Origin,
+    PendingKey,
+    Settings,
+    WorkloadKey
+);
 pod!(HashKey, Learnt, LearntKey, Pattern, Quota, Resolver);

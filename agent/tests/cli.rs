@@ -137,13 +137,6 @@ fn files_that_cannot_be_read() {
 }
 
 #[test]
-fn what_this_version_does_not_do_is_refused() {
-    let ran = Site::with("[intercept]\non_failure = \"open\"").weir(&["check"]);
-    assert_eq!(ran.code, Some(2));
-    assert!(ran.stderr.contains("is not supported by this version"), "{ran:?}");
-}
-
-#[test]
 fn what_is_taken_beyond_endpoints_is_said() {
     let ran = Site::with("[intercept]\ntcp = \"all\"\nunregistered = \"deny-mcp\"").weir(&["check"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Config, Endpoint, HostPattern, Mask, OnFailure, Paths, TcpScope, Unregistered,
+    Config, Endpoint, HostPattern, Mask, Paths, TcpScope, Unregistered,
     load::{Findings, Step},
     ranges,
 };
@@ -87,9 +87,6 @@ fn intercept(config: &Config, findings: &mut Findings<'_>) {
     if intercept.unregistered != Unregistered::Allow && intercept.tcp != TcpScope::All {
         let message = "connections that are no endpoint's are not taken, so they cannot be denied";
         findings.add(&place("unregistered"), message, "add `tcp = \"all\"`, or leave the key out");
-    }
-    if intercept.on_failure == OnFailure::Open {
-        findings.add(&place("on_failure"), "`open` is not supported by this version", "use `closed`");
     }
 }
 

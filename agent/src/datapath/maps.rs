@@ -13,12 +13,13 @@ use aya::{
 };
 use thiserror::Error;
 use weir_ebpf::{
-    Address, Agent, EndpointCounters, Flow, FlowKey, ListenerPorts, MAX_NAME, Origin, PendingKey, Settings, WorkloadKey,
+    Address, Agent, EndpointCounters, FailedOpen, Flow, FlowKey, ListenerPorts, MAX_NAME, Origin, PendingKey, Settings,
+    WorkloadKey,
     dns::{HashKey, Learnt, LearntKey, Pattern, Quota, Resolver},
 };
 
 /// The maps that are pinned, so that they outlive the agent.
-pub(super) const PINNED: [&str; 26] = [
+pub(super) const PINNED: [&str; 28] = [
     "AGENTS",
     "AGENT_CGROUPS",
     "SCOPE",
@@ -29,6 +30,8 @@ pub(super) const PINNED: [&str; 26] = [
     "HOLDERS",
     "OPEN",
     "SETTINGS",
+    "HEARTBEAT",
+    "FAILED_OPEN",
     "ENDPOINTS",
     "WORKLOADS",
     "NAMES",
@@ -95,6 +98,8 @@ pub(super) struct Maps {
     pub(super) holders: Hashed<u64, u64>,
     pub(super) open: Hashed<FlowKey, Flow>,
     pub(super) settings: Shared<Array<MapData, Settings>>,
+    pub(super) heartbeat: Shared<Array<MapData, u64>>,
+    pub(super) failed_open: Shared<PerCpuArray<MapData, FailedOpen>>,
     pub(super) endpoints: Shared<PerCpuArray<MapData, EndpointCounters>>,
     pub(super) workloads: Hashed<WorkloadKey, EndpointCounters>,
     pub(super) names: Shared<Array<MapData, [u8; MAX_NAME]>>,
@@ -124,6 +129,8 @@ impl Maps {
             holders: take(ebpf, "HOLDERS")?,
             open: take(ebpf, "OPEN")?,
             settings: take(ebpf, "SETTINGS")?,
+            heartbeat: take(ebpf, "HEARTBEAT")?,
+            failed_open: take(ebpf, "FAILED_OPEN")?,
             endpoints: take(ebpf, "ENDPOINTS")?,
             workloads: take(ebpf, "WORKLOADS")?,
             names: take(ebpf, "NAMES")?,

@@ -9,7 +9,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Shared, flow};
-use crate::datapath::{FlowFacts, Netns, NetnsCookie};
+use crate::datapath::{EndpointIndex, FlowFacts, Netns, NetnsCookie};
 
 /// A listener, and the namespace it is in.
 #[derive(Debug, Clone)]
@@ -57,6 +57,11 @@ async fn admit(shared: &Arc<Shared>, place: &Place, stream: TcpStream, peer: Soc
         tracing::warn!(%peer, "a connection to the listener has no original destination and is closed");
         return;
     };
+    if facts.endpoint == EndpointIndex::CANARY {
+        // Hanging up is the answer.
+        shared.counters.canary();
+        return;
+    }
     let id = shared.ledger.flow_id(&facts);
     if !shared.ledger.claim(id) {
         tracing::warn!(%peer, "a connection was given up before it was accepted, and is closed");

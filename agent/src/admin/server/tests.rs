@@ -30,6 +30,7 @@ fn a_status() -> Status {
         reconciliation: None,
         unregistered: None,
         ca: None,
+        checks: Vec::new(),
     }
 }
 
