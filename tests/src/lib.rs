@@ -4,4 +4,5 @@ pub mod clock;
 pub mod dns;
 pub mod fixture;
 pub mod raw;
+pub mod shipping;
 pub mod world;

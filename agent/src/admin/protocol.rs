@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use crate::audit::ship::SinkStatus;
 use crate::audit::event::Reconciliation;
 
 /// Path of the request for [`Status`].
@@ -30,6 +31,9 @@ pub struct Status {
     pub uptime_ms: u64,
     /// The audit log.
     pub log: LogStatus,
+    /// Where its records go.
+    #[serde(default)]
+    pub sinks: Vec<SinkStatus>,
     /// Intercepted connections.
     pub flows: FlowsStatus,
     /// In the order of the configuration.

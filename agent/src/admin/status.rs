@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Context, Ended, Failure, client,
-    protocol::{CheckStatus, DnsStatus, EndpointStatus, NamespacesStatus, Status, UnregisteredStatus},
+    protocol::{CheckStatus, DnsStatus, EndpointStatus, NamespacesStatus, SinkStatus, Status, UnregisteredStatus},
 };
 use crate::audit::event::{Counts, EndpointTally, Reconciliation};
 
@@ -45,6 +45,7 @@ impl fmt::Display for Status {
             pid,
             uptime_ms,
             log,
+            sinks,
             flows,
             endpoints,
             dns,
@@ -66,6 +67,7 @@ impl fmt::Display for Status {
             Some(reason) => writeln!(f, "\nlog        FAILED, every call is refused: {reason}")?,
             None => writeln!(f, ", healthy")?,
         }
+        sinks.iter().try_for_each(|sink| sink_lines(sink, f))?;
         writeln!(f, "flows      {} open of at most {}, {} turned away", flows.open, flows.limit, flows.over_limit)?;
         match ca {
             Some(ca) => writeln!(f, "ca         {}, until {} ({})", ca.subject, ca.not_after, left(ca.not_after))?,
@@ -91,6 +93,20 @@ fn unregistered_line(unregistered: &UnregisteredStatus, f: &mut fmt::Formatter<'
     let UnregisteredStatus { redirected, denied, guarded, shadow_mcp, likely_mcp, unreported } = unregistered;
     write!(f, "\nelsewhere  {redirected} connections redirected, {denied} denied, {guarded} packets stopped, ")?;
     write!(f, "MCP on {shadow_mcp}, likely on {likely_mcp}, {unreported} of them not reported")
+}
+
+fn sink_lines(sink: &SinkStatus, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let SinkStatus { name, target, lag_records, lag_seconds, shipped, retries, throttled, dropped, error, .. } = sink;
+    write!(f, "sink       {name} to {target}: {shipped} records shipped, ")?;
+    match lag_records {
+        0 => write!(f, "none waiting")?,
+        _ => write!(f, "{lag_records} waiting, the oldest for {lag_seconds} s")?,
+    }
+    writeln!(f, ", {retries} retries, {throttled} throttled, {dropped} lost")?;
+    match (error, sink.failing_since) {
+        (Some(error), Some(since)) => writeln!(f, "sink       {name} FAILS since {since}, records wait: {error}"),
+        _ => Ok(()),
+    }
 }
 
 fn namespaces_lines(namespaces: &NamespacesStatus, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -172,6 +188,18 @@ mod tests {
             pid: 7,
             uptime_ms: 3_661_500,
             log: LogStatus { id: "08643dae".into(), epoch: 2, seq: Some(41), failure: None },
+            sinks: vec![SinkStatus {
+                name: "kinesis".into(),
+                target: "stream audit".into(),
+                lag_records: 3,
+                lag_seconds: 9,
+                shipped: 38,
+                retries: 4,
+                throttled: 2,
+                error: Some("no route".into()),
+                failing_since: Some(Timestamp::UNIX_EPOCH),
+                ..SinkStatus::default()
+            }],
             flows: FlowsStatus { open: 1, limit: 10, over_limit: 3 },
             endpoints: vec![EndpointStatus {
                 name: "billing".into(),
@@ -213,6 +241,8 @@ mod tests {
             "weir 1.2.3, pid 7, up 1h 1m 1s",
             "log        08643dae epoch 2, last record 41, healthy",
             "canary     FAILED since 1970-01-01T00:00:00Z: not redirected",
+            "sink       kinesis to stream audit: 38 records shipped, 3 waiting, the oldest for 9 s, 4 retries, 2 throttled, 0 lost",
+            "sink       kinesis FAILS since 1970-01-01T00:00:00Z, records wait: no route",
             "flows      1 open of at most 10, 3 turned away",
             "namespaces 3 served of at most 9, 5 opened, 2 closed, 0 turned away, 0 vanished, 0 failed, 0 announcements lost",
             "           ready after 250 µs (the slowest after 900 µs), 1 connections denied where none was ready",

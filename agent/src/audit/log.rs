@@ -5,12 +5,12 @@ use std::{
     collections::BTreeMap,
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use super::{
@@ -22,6 +22,7 @@ use super::{
     open_calls::Mark,
     queue::{Jobs, Queue},
     recovery::{OpenError, Recovery, boot_id},
+    report::Report,
     writer::{self, Epoch},
 };
 use crate::config;
@@ -132,7 +133,7 @@ pub struct Failing {
 pub struct Log {
     queue: mpsc::Sender<Job>,
     room: Arc<Semaphore>,
-    status: Arc<Mutex<Status>>,
+    report: Arc<Report>,
     flows: Arc<Mutex<FlowCounts>>,
 }
 
@@ -140,6 +141,7 @@ pub struct Log {
 #[derive(Debug)]
 pub(super) enum Job {
     Append(Entry),
+    Sync(oneshot::Sender<Result<(), AppendError>>),
     Close(oneshot::Sender<Result<(), AppendError>>),
     Release(oneshot::Sender<Result<Queue, AppendError>>),
 }
@@ -162,7 +164,7 @@ impl Log {
     /// [`OpenError`].
     pub fn open(options: &LogOptions) -> Result<(Self, Recovery), OpenError> {
         let opened = writer::open(options, Epoch::Next)?;
-        let (log, jobs) = Self::waiting(Arc::clone(opened.writer.status()));
+        let (log, jobs) = Self::waiting(Arc::clone(opened.writer.report()));
         writer::spawn(opened.writer, jobs)
             .map_err(|(error, _)| OpenError::io("start the writer thread of", &options.dir)(error))?;
         Ok((log, opened.recovery))
@@ -173,17 +175,17 @@ impl Log {
     /// # Errors
     /// [`OpenError::Head`] when there is no such log.
     pub fn beside(options: &LogOptions) -> Result<(Self, Queue), OpenError> {
-        let Head { log, epoch, seq, hash, .. } = Head::read(&options.dir).map_err(OpenError::Head)?;
+        let Head { log, epoch, seq, hash, synced, .. } = Head::read(&options.dir).map_err(OpenError::Head)?;
         let status =
             Status { log, epoch, last_seq: seq, last_hash: hash, appended: 0, refused: 0, bytes: 0, failing: None };
-        let status = Arc::new(Mutex::new(status));
-        let (log, jobs) = Self::waiting(Arc::clone(&status));
-        Ok((log, Queue::new(jobs, status)))
+        let report = Report::new(status, synced);
+        let (log, jobs) = Self::waiting(Arc::clone(&report));
+        Ok((log, Queue::new(jobs, report)))
     }
 
-    fn waiting(status: Arc<Mutex<Status>>) -> (Self, Jobs) {
+    fn waiting(report: Arc<Report>) -> (Self, Jobs) {
         let (queue, jobs) = mpsc::channel(QUEUE_RECORDS);
-        (Self { queue, room: Arc::new(Semaphore::new(QUEUE_KIB)), status, flows: Arc::default() }, Jobs::new(jobs))
+        (Self { queue, room: Arc::new(Semaphore::new(QUEUE_KIB)), report, flows: Arc::default() }, Jobs::new(jobs))
     }
 
     /// Writes what an earlier agent left unsaid: `outcome = "unknown"` for each call it left open, and that the log was
@@ -236,13 +238,33 @@ impl Log {
 
     /// The chain's end: everything up to it is as durable as the log promises.
     pub fn head(&self) -> Link {
-        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = self.report.status();
         Link { seq: status.last_seq, hash: status.last_hash }
     }
 
     /// How the log is doing.
     pub fn status(&self) -> Status {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.report.status().clone()
+    }
+
+    /// The last seq that is on stable storage, as it grows: what may leave the host.
+    pub fn synced(&self) -> watch::Receiver<u64> {
+        self.report.watch_synced()
+    }
+
+    /// Has everything that was appended synced, which only `durability = "process"` leaves to do.
+    ///
+    /// # Errors
+    /// [`AppendError::Write`] when it cannot be synced; [`AppendError::Closed`] when it is closed, or not this agent's.
+    pub async fn sync(&self) -> Result<(), AppendError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Job::Sync(reply)).await.map_err(|_| AppendError::Closed)?;
+        answer.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// Takes note that segments of `bytes` were deleted.
+    pub(super) fn forget(&self, bytes: u64) {
+        self.report.deleted(bytes);
     }
 
     /// Counts a flow record that was appended, under the endpoint of its tally.
@@ -252,13 +274,13 @@ impl Log {
 
     /// The flow records of the running epoch, by the endpoint of their tally.
     pub(crate) fn flows_closed(&self) -> BTreeMap<String, u64> {
-        let epoch = self.status.lock().unwrap_or_else(PoisonError::into_inner).epoch;
+        let epoch = self.report.status().epoch;
         self.flows.lock().unwrap_or_else(PoisonError::into_inner).of(epoch)
     }
 
     /// What the next record's seq is at least.
     pub fn next_seq(&self) -> u64 {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).last_seq + 1
+        self.report.status().last_seq + 1
     }
 
     /// Writes what is queued, syncs it, and lets go of the log's directory, so that another agent may open it. What is

@@ -7,6 +7,7 @@
 //! | pass it from one agent to the next | [`queue`], [`relay`] |
 //! | read it back, with the directory alone | [`reader`], [`view`], [`verify`] |
 //! | sign where it stands, into the log itself | [`checkpoint`] |
+//! | send it on, and let go of what was sent | [`ship`] |
 //! | agree on bytes | [`chain`] (the line), [`segment`] and [`head`] (the files) |
 
 pub mod chain;
@@ -21,10 +22,12 @@ pub mod payload;
 pub mod queue;
 pub mod reader;
 pub mod recovery;
+mod report;
 pub mod relay;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod segment;
+pub mod ship;
 pub mod verify;
 pub mod view;
 mod writer;

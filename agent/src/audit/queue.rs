@@ -4,22 +4,23 @@
 
 use std::{
     fmt, io, mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use tokio::sync::mpsc;
 
 use super::{
-    log::{Job, LogOptions, Status},
+    log::{Job, LogOptions},
     recovery::{OpenError, Recovery},
     relay::{self, Courier},
+    report::Report,
     writer::{self, Epoch},
 };
 
 /// The records that wait for whoever keeps them.
 pub struct Queue {
     jobs: Jobs,
-    status: Arc<Mutex<Status>>,
+    report: Arc<Report>,
 }
 
 /// The log could not be opened; what waits still waits.
@@ -35,13 +36,13 @@ pub struct NotOpened {
 
 impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").field("status", &self.status).finish_non_exhaustive()
+        f.debug_struct("Queue").field("report", &self.report).finish_non_exhaustive()
     }
 }
 
 impl Queue {
-    pub(super) fn new(jobs: Jobs, status: Arc<Mutex<Status>>) -> Self {
-        Self { jobs, status }
+    pub(super) fn new(jobs: Jobs, report: Arc<Report>) -> Self {
+        Self { jobs, report }
     }
 
     /// Opens the log in `options` for what waits and what follows, as a new epoch. Blocks while the tail is checked.
@@ -58,7 +59,7 @@ impl Queue {
     /// # Errors
     /// [`NotOpened`].
     pub fn resume(self, options: &LogOptions) -> Result<Recovery, NotOpened> {
-        let epoch = self.status.lock().unwrap_or_else(PoisonError::into_inner).epoch;
+        let epoch = self.report.status().epoch;
         let recovery = self.write(options, Epoch::StillOr(epoch))?;
         Ok(Recovery { open_calls: Vec::new(), ..recovery })
     }
@@ -68,13 +69,13 @@ impl Queue {
             Ok(opened) => opened,
             Err(error) => return Err(NotOpened { queue: self, error }),
         };
-        let Self { jobs, status } = self;
-        let writer = opened.writer.reporting_to(&status);
+        let Self { jobs, report } = self;
+        let writer = opened.writer.reporting_to(&report);
         match writer::spawn(writer, jobs) {
             Ok(()) => Ok(opened.recovery),
             Err((error, jobs)) => {
                 let error = OpenError::io("start the writer thread of", &options.dir)(error);
-                Err(NotOpened { queue: Self { jobs, status }, error })
+                Err(NotOpened { queue: Self { jobs, report }, error })
             }
         }
     }

@@ -53,7 +53,7 @@ fn run(mut jobs: Jobs, mut courier: impl Courier) {
                 Job::Append(entry) if closing.is_none() => entries.push(entry),
                 Job::Close(reply) if closing.is_none() => closing = Some(reply),
                 // What comes after the end, and who wants a log that is not here any more, learns it from its dropped reply.
-                Job::Append(_) | Job::Close(_) | Job::Release(_) => {}
+                Job::Append(_) | Job::Sync(_) | Job::Close(_) | Job::Release(_) => {}
             }
         }
         if let Err(error) = carry(&mut courier, entries) {

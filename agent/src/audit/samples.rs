@@ -254,6 +254,7 @@ pub(crate) fn every_kind() -> Vec<Event> {
         Agent::Life(Life::Drained { pid: 7, open_calls: 1 }),
         Agent::Life(Life::FailedOpen { connections: 3, since: Timestamp::UNIX_EPOCH, until: Timestamp::UNIX_EPOCH }),
         Agent::Life(Life::Watched { check: "links", healthy: false, detail: "weir_connect4 is detached".into() }),
+        Agent::Life(Life::Retired { through_seq: 9, through_hash: Hash::ZERO, segments: 1, bytes: 4096 }),
     ] {
         all.push(event(What::Agent(agent)));
     }

@@ -10,22 +10,22 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, mpsc},
     thread,
 };
 
 use super::{
     chain::{Link, LogId, hex},
     head::{Head, HeadError, HeadFile},
-    log::{AppendError, Entry, Failing, Job, LogOptions, Receipt, Status, WriteError},
+    log::{AppendError, Entry, Job, LogOptions, Receipt, Status, WriteError},
     open_calls::Ledger,
     queue::{Jobs, Queue},
     recovery::{OpenError, Recovered, Recovery, recover},
+    report::Report,
     segment::{Segment, create_dir, sync_dir},
 };
 use crate::config::Durability;
 use aws_lc_rs::rand;
-use jiff::Timestamp;
 
 /// Most records in one commit.
 const BATCH: usize = 1024;
@@ -80,6 +80,7 @@ pub(super) fn open(options: &LogOptions, wanted: Epoch) -> Result<Opened, OpenEr
         bytes,
         failing: None,
     };
+    let report = Report::new(status, head.synced);
     let writer = Writer {
         dir: dir.clone(),
         _lock: lock,
@@ -91,7 +92,7 @@ pub(super) fn open(options: &LogOptions, wanted: Epoch) -> Result<Opened, OpenEr
         head,
         head_file,
         ledger,
-        status: Arc::new(Mutex::new(status)),
+        report,
         buffer: Vec::new(),
         dirty: false,
         sync_failed: false,
@@ -168,7 +169,7 @@ fn run(mut writer: Writer, mut jobs: Jobs) {
         let mut after = batch.split_off(order);
         let entry = |job| match job {
             Job::Append(entry) => Some(entry),
-            Job::Close(_) | Job::Release(_) => None,
+            Job::Sync(_) | Job::Close(_) | Job::Release(_) => None,
         };
         writer.append(batch.into_iter().filter_map(entry).collect());
         if after.is_empty() {
@@ -176,6 +177,10 @@ fn run(mut writer: Writer, mut jobs: Jobs) {
         }
         match after.remove(0) {
             Job::Append(_) => {}
+            Job::Sync(reply) => {
+                jobs.put_back(after);
+                let _ = reply.send(writer.finish().map_err(|error| AppendError::Write(Arc::new(error))));
+            }
             Job::Close(reply) => {
                 let result = writer.finish().map_err(|error| AppendError::Write(Arc::new(error)));
                 // Unlocked before the answer: whoever waits for it may open the log at once. Dropping the other replies
@@ -188,9 +193,9 @@ fn run(mut writer: Writer, mut jobs: Jobs) {
                 jobs.put_back(after);
                 match writer.finish() {
                     Ok(()) => {
-                        let status = Arc::clone(&writer.status);
+                        let report = Arc::clone(&writer.report);
                         drop(writer);
-                        let _ = reply.send(Ok(Queue::new(jobs, status)));
+                        let _ = reply.send(Ok(Queue::new(jobs, report)));
                         return;
                     }
                     Err(error) => {
@@ -217,7 +222,7 @@ pub(super) struct Writer {
     head: Head,
     head_file: HeadFile,
     ledger: Ledger,
-    status: Arc<Mutex<Status>>,
+    report: Arc<Report>,
     buffer: Vec<u8>,
     /// The files may hold more than was committed.
     dirty: bool,
@@ -241,16 +246,15 @@ impl OpenSegment {
 }
 
 impl Writer {
-    /// How the log is doing.
-    pub(super) fn status(&self) -> &Arc<Mutex<Status>> {
-        &self.status
+    /// What it tells.
+    pub(super) fn report(&self) -> &Arc<Report> {
+        &self.report
     }
 
     /// Has the writer say elsewhere how it is doing.
-    pub(super) fn reporting_to(mut self, status: &Arc<Mutex<Status>>) -> Self {
-        let present = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        *status.lock().unwrap_or_else(PoisonError::into_inner) = present;
-        self.status = Arc::clone(status);
+    pub(super) fn reporting_to(mut self, report: &Arc<Report>) -> Self {
+        report.copy(&self.report);
+        self.report = Arc::clone(report);
         self
     }
 
@@ -261,7 +265,11 @@ impl Writer {
         }
         let first = self.link.seq + 1;
         let result = self.commit(&entries).map_err(Arc::new);
-        self.report(entries.len() as u64, result.as_ref().err());
+        let count = entries.len() as u64;
+        match &result {
+            Ok(()) => self.report.appended(count, self.buffer.len() as u64, &self.link),
+            Err(error) => self.report.refused(count, error),
+        }
         for (seq, entry) in (first..).zip(entries) {
             let answer = match &result {
                 Ok(()) => Ok(Receipt { epoch: self.epoch, seq }),
@@ -269,29 +277,6 @@ impl Writer {
             };
             // Whoever no longer waits has dropped its end.
             let _ = entry.reply.send(answer);
-        }
-    }
-
-    fn report(&self, count: u64, error: Option<&Arc<WriteError>>) {
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        match error {
-            None => {
-                status.last_seq = self.link.seq;
-                status.last_hash = self.link.hash;
-                status.appended += count;
-                status.bytes += self.buffer.len() as u64;
-                if status.failing.take().is_some() {
-                    tracing::info!(seq = self.link.seq, "the audit log can be written again");
-                }
-            }
-            Some(error) => {
-                status.refused += count;
-                let since = status.failing.as_ref().map_or_else(Timestamp::now, |failing| failing.since);
-                if status.failing.is_none() {
-                    tracing::error!(%error, "the audit log cannot be written: calls are refused");
-                }
-                status.failing = Some(Failing { since, error: error.to_string() });
-            }
         }
     }
 
@@ -340,6 +325,7 @@ impl Writer {
         self.head_file.write(&head).map_err(failed("write the head beside"))?;
         self.head = head;
         segment.length += self.buffer.len() as u64;
+        self.report.synced(self.head.synced);
         for (seq, entry) in (first..).zip(entries) {
             self.ledger.enter(entry.mark, seq);
         }
@@ -406,7 +392,9 @@ impl Writer {
         self.repair()?;
         self.sync_all_written();
         let failed = |error| WriteError { doing: "write the head in", path: self.dir.clone(), error };
-        self.head_file.write(&self.head).and_then(|()| self.head_file.sync()).map_err(failed)
+        self.head_file.write(&self.head).and_then(|()| self.head_file.sync()).map_err(failed)?;
+        self.report.synced(self.head.synced);
+        Ok(())
     }
 
     /// Puts another file in the open segment's place.

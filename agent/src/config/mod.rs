@@ -4,6 +4,7 @@
 //! file, the line and the column, and what to do. [`Endpoints`] answers which endpoint a host, a port and a path belong
 //! to. Nothing here does anything: rooms take the part they need.
 
+mod audit;
 mod checkpoint;
 mod endpoints;
 mod error;
@@ -11,6 +12,7 @@ mod host;
 mod load;
 mod paths;
 mod ranges;
+mod sinks;
 mod telemetry;
 mod unregistered;
 mod validate;
@@ -20,12 +22,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use audit::{Audit, Durability};
 pub use checkpoint::{Checkpoint, KmsKey};
 pub use endpoints::{Endpoints, EndpointsError, PortEndpoints, Registered};
 pub use error::{ConfigError, Position, Problem};
 pub use host::{Host, HostError, HostPattern};
 pub use load::{load, load_with_files};
 pub use paths::{NormalPath, PathRefusal, Paths, normal_path};
+pub use sinks::{FileSink, Kinesis, OtlpLogs};
 pub use telemetry::{Otlp, Telemetry};
 pub use unregistered::Unregistered;
 
@@ -190,35 +194,6 @@ pub struct Mask {
     pub tools: Vec<String>,
 }
 
-/// `[audit]`: the write-ahead log.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Audit {
-    /// Directory of the log; default `<state_dir>/audit`.
-    pub dir: Option<PathBuf>,
-    /// When an append counts as done.
-    pub durability: Durability,
-    /// Largest payload (`params`, `result`, `error`) kept whole in a record, in bytes; beyond it the record carries a
-    /// marked prefix and the digest of the whole. 1 KiB to 768 KiB, so that a record fits a 1 MiB Kinesis record.
-    #[schemars(range(min = 1024, max = 786_432))]
-    pub payload_bytes: usize,
-    /// A segment is closed when it reaches this size, in bytes.
-    #[schemars(range(min = 65_536, max = 4_294_967_296_u64))]
-    pub segment_bytes: u64,
-    /// Signed statements of the log's head.
-    pub checkpoint: Checkpoint,
-}
-
-/// `audit.durability`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Durability {
-    /// `fdatasync` before the call leaves: survives power loss.
-    Sync,
-    /// Written to the page cache: survives the agent, not the host.
-    Process,
-}
-
 /// `[tls]`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -323,18 +298,6 @@ impl Default for Intercept {
             on_failure: OnFailure::Closed,
             raw_sockets: RawSockets::Deny,
             bpffs: PathBuf::from("/sys/fs/bpf/weir"),
-        }
-    }
-}
-
-impl Default for Audit {
-    fn default() -> Self {
-        Self {
-            dir: None,
-            durability: Durability::Sync,
-            payload_bytes: 256 << 10,
-            segment_bytes: 64 << 20,
-            checkpoint: Checkpoint::default(),
         }
     }
 }

@@ -42,10 +42,7 @@ fn unknown_keys_and_values() {
     refused("state_dri = \"/x\"", &["1:1: unknown key `state_dri`; did you mean `state_dir`?"]);
     refused("\n[admin]\nlisen = \"unix:/x\"", &["3:1: unknown key `lisen`; did you mean `listen`?"]);
     refused("[intercept]\ntcp = \"registred\"", &["2:7: unknown value `registred`; did you mean `registered`?"]);
-    refused(
-        "[audit]\nkinesis = { stream = \"s\" }",
-        &["2:1: unknown key `kinesis`; known here: `dir`, `durability`, `payload_bytes`, `segment_bytes`"],
-    );
+    refused("[audit]\nfile = { path = \"/f\", rotate = 1 }", &["unknown key `rotate`; did you mean `rotate_bytes`?"]);
     refused("[[endpoint]]\nname = \"a\"", &["1:1: missing key `hosts`; add it"]);
 }
 
@@ -195,4 +192,22 @@ proptest! {
             prop_assert!(Endpoints::new(&config.endpoints).is_ok());
         }
     }
+}
+
+#[test]
+fn sinks() {
+    parse("[audit]\nkinesis = { stream = \"weir-audit\", region = \"us-east-1\" }\nstdout = true").expect("valid");
+    refused(
+        "[audit]\nkinesis = { stream = \"arn:aws:x\" }",
+        &["`arn:aws:x` is not a stream's name; use its name, not"],
+    );
+    refused(
+        "[audit]\nkinesis = { stream = \"s\", region = \"\", endpoint_url = \"ftp://x\" }",
+        &["`` is not a region", "`ftp://x` is not an http or https URL"],
+    );
+    refused(
+        "[audit]\nfile = { path = \"x\", keep = 0 }",
+        &["not the absolute path of a file", "0 is outside the limits"],
+    );
+    refused("[audit]\notlp = { endpoint = \"http://u:p@h/\" }", &["a URL with a user or a password"]);
 }

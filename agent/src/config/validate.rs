@@ -10,7 +10,7 @@ use std::{
 use super::{
     Config, Endpoint, HostPattern, Mask, Paths, TcpScope, Unregistered,
     load::{Findings, Step},
-    ranges,
+    ranges, sinks,
 };
 
 /// Longest path of a unix socket: `sun_path` with its final zero byte (unix(7)).
@@ -25,6 +25,7 @@ pub(super) fn meaning(config: &Config, findings: &mut Findings<'_>) {
     endpoints(config, findings);
     masks(config, findings);
     limits(config, findings);
+    sinks::meaning(&config.audit, findings);
     admin(config, findings);
     telemetry(config, findings);
 }

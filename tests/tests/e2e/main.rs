@@ -31,6 +31,7 @@ mod scene;
 mod scope;
 mod secrets;
 mod session;
+mod shipping;
 mod storm;
 mod story;
 mod streaming;

@@ -44,6 +44,7 @@ pub(crate) fn for_tests(workspace: &Workspace) -> Result<()> {
     system::install(workspace, system::TESTS)?;
     for_ebpf(workspace)?;
     tools::cargo_nextest(workspace)?;
+    tools::ferrokinesis(workspace)?;
     peers::install(workspace)
 }
 

@@ -1,4 +1,4 @@
-//! Tools that cargo builds: bpf-linker, cargo-nextest, cargo-deny.
+//! Tools that cargo builds: bpf-linker, cargo-nextest, cargo-deny, ferrokinesis.
 
 use std::{path::Path, process::Command};
 
@@ -21,6 +21,7 @@ const NEXTEST: Tool = Tool {
     version: "0.9.143",
     features: &["--no-default-features", "--features", "default-no-update"],
 };
+const FERROKINESIS: Tool = Tool { name: "ferrokinesis", version: "0.7.0", features: &[] };
 const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", features: &[] };
 
 /// Links the eBPF object. Built here against Debian's LLVM, so that it reads what the toolchain writes.
@@ -36,6 +37,14 @@ pub(super) fn bpf_linker(workspace: &Workspace) -> Result<()> {
 /// Runs the tests, each in its own process.
 pub(super) fn cargo_nextest(workspace: &Workspace) -> Result<()> {
     install_unless_on_path(workspace, &NEXTEST)
+}
+
+/// Emulates Kinesis, with its throttling. Built to be as fast as what is measured against it.
+pub(super) fn ferrokinesis(workspace: &Workspace) -> Result<()> {
+    install(workspace, &FERROKINESIS, |cargo| {
+        cargo.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+        cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_DEBUG", "none");
+    })
 }
 
 /// Checks licences, sources and advisories of the dependencies.

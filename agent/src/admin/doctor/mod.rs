@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod host;
+mod sinks;
 mod storage;
 mod trusted;
 
@@ -94,6 +95,7 @@ pub fn checks(config: &Config) -> Vec<Check> {
         storage::directory("audit directory", &config.audit_dir()),
         storage::space(&config.audit_dir()),
     ]);
+    checks.extend(sinks::answers(&config.audit));
     checks.extend(trusted::authority(&config.state_dir));
     checks
 }

@@ -27,10 +27,14 @@ use crate::{
         log::{Log, LogOptions},
         queue::{NotOpened, Queue},
         relay::{Answer, Courier},
+        ship::Shipper,
     },
     datapath::Datapath,
     proxy::{Namespaces, Proxy},
 };
+
+/// How long what is in the log is still shipped before it is handed over; the next agent ships the rest.
+const LAST_SHIPMENT: Duration = Duration::from_secs(1);
 
 /// How long the log is tried to be opened again after a new agent has failed.
 const REOPENING: Duration = Duration::from_secs(30);
@@ -45,6 +49,7 @@ pub(in crate::admin) struct Estate {
     pub(in crate::admin) log: Log,
     pub(in crate::admin) log_options: LogOptions,
     pub(in crate::admin) checkpoints: checkpoint::Gate,
+    pub(in crate::admin) shipper: Arc<Shipper>,
 }
 
 /// Everything is the next agent's; what this one still has open is recorded there.
@@ -165,9 +170,10 @@ impl Estate {
         }
     }
 
-    /// Lets go of the log, and of what belongs to its writer: checkpoints are the next agent's from here on.
+    /// Lets go of the log, and of what belongs to its writer: checkpoints and shipping are the next agent's from here on.
     fn release(&self, runtime: &Handle) -> Result<(Paused, Queue), HandoverError> {
         let paused = runtime.block_on(self.checkpoints.pause());
+        runtime.block_on(self.shipper.stop(LAST_SHIPMENT));
         let queue = runtime.block_on(self.log.release()).map_err(|error| HandoverError::Log(error.to_string()))?;
         Ok((paused, queue))
     }
@@ -219,6 +225,10 @@ impl Estate {
             tracing::error!(%error, "the programs of the agent that failed stay attached");
         }
         self.health.hands_off(false);
+        let _tasks_run_there = runtime.enter();
+        if let Err(error) = self.shipper.start() {
+            tracing::error!(%error, "records are kept, and not shipped");
+        }
         let life = Life::KeptOn { reason: reason.to_string() };
         if let Err(error) = runtime.block_on(record_life(&self.log, life)) {
             tracing::error!(%error, "that another agent failed could not be recorded");

@@ -54,6 +54,7 @@ use crate::{
         event::{Agent, Event, Life, What},
         log::{AppendError, Log, LogOptions},
         payload::{DigestKey, Payloads},
+        ship::Shipper,
     },
     config::{self, Config, OnFailure, RawSockets, TcpScope},
     datapath::{AttachOptions, Attached, CgroupTree, Datapath, Verbosity},
@@ -169,6 +170,8 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     proxy.open_books(registration.alone()).await.map_err(failed)?;
     let checkpoints = checkpoint::Options::from_config(&config, &options.boot_id);
     let checkpointer = Checkpointer::start(log.clone(), checkpoints).await.map_err(failed)?;
+    let shipper = Arc::new(Shipper::new(&config, &log));
+    shipper.start().map_err(failed)?;
     let namespaces =
         Namespaces::open(&proxy, cgroups, scope.clone(), announcements, namespaces).await.map_err(failed)?;
     learn_names(&proxy, predecessor.is_some()).await;
@@ -193,6 +196,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         proxy.clone(),
         datapath.clone(),
         log.clone(),
+        Arc::clone(&shipper),
         namespaces.clone(),
         Arc::clone(&minter),
         health.clone(),
@@ -214,6 +218,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         log: log.clone(),
         log_options: options,
         checkpoints: checkpointer.gate(),
+        shipper: Arc::clone(&shipper),
     };
     let ending = stop_signals.or_successor(&next, Arc::new(estate)).await?;
     drop((next, watchdog, pulse));
@@ -251,6 +256,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     if let Ending::Ordered(reason) = ending {
         record(&log, Agent::Stopped { reason: reason.into() }).await?;
         checkpointer.finish().await;
+        shipper.stop(Duration::from_millis(config.audit.drain_ms)).await;
         return log.close().await.map_err(failed);
     }
     log.close().await.map_err(failed)?;

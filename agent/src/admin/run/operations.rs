@@ -17,7 +17,7 @@ use crate::{
         },
         server::{Operations, Peer},
     },
-    audit::{event::Requester, log::Log},
+    audit::{event::Requester, log::Log, ship::Shipper},
     config::{Config, TcpScope},
     datapath::{Datapath, DnsCounts, EndpointCounts, EndpointIndex},
     proxy::{Addresses, Namespaces, NamespacesStatus, Proxy, ShadowStatus},
@@ -30,6 +30,7 @@ pub(super) struct Running {
     proxy: Proxy,
     datapath: Datapath,
     log: Log,
+    shipper: Arc<Shipper>,
     namespaces: Namespaces,
     minter: Arc<Minter>,
     health: Health,
@@ -42,11 +43,12 @@ impl Running {
         proxy: Proxy,
         datapath: Datapath,
         log: Log,
+        shipper: Arc<Shipper>,
         namespaces: Namespaces,
         minter: Arc<Minter>,
         health: Health,
     ) -> Self {
-        Self { config, proxy, datapath, log, namespaces, minter, health, started: Instant::now() }
+        Self { config, proxy, datapath, log, shipper, namespaces, minter, health, started: Instant::now() }
     }
 
     fn endpoints(&self) -> Vec<EndpointStatus> {
@@ -142,6 +144,7 @@ impl Operations for Running {
                 seq: (log.appended > 0).then_some(log.last_seq),
                 failure: log.failing.map(|failing| failing.error),
             },
+            sinks: self.shipper.status(),
             flows: FlowsStatus {
                 open: proxy.flows_open,
                 limit: self.config.limits.flows as u64,

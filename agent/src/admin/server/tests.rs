@@ -22,6 +22,7 @@ fn a_status() -> Status {
         pid: 7,
         uptime_ms: 3_600_000,
         log: LogStatus { id: "08643dae".into(), epoch: 2, seq: Some(41), failure: None },
+        sinks: Vec::new(),
         flows: FlowsStatus { open: 1, limit: 10, over_limit: 0 },
         endpoints: Vec::new(),
         dns: DnsStatus::default(),

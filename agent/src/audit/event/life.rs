@@ -3,6 +3,8 @@
 
 use jiff::Timestamp;
 
+use crate::audit::chain::Hash;
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Life {
@@ -42,5 +44,16 @@ pub enum Life {
         healthy: bool,
         /// What it found, in words.
         detail: String,
+    },
+    /// The log's first segments, which every sink has, are being deleted.
+    Retired {
+        /// The last record that goes.
+        through_seq: u64,
+        /// Its hash, which the first record that stays is linked to.
+        through_hash: Hash,
+        /// Segments that go.
+        segments: u64,
+        /// Their bytes.
+        bytes: u64,
     },
 }

@@ -2,7 +2,7 @@
 
 use super::{
     super::event::Life,
-    parts::Lifecycle,
+    parts::{Lifecycle, Retired},
     record::{Severity, Status},
 };
 
@@ -47,13 +47,18 @@ pub(super) fn say(life: &Life) -> Said<'_> {
             };
             (99, "Check", format!("{check}: {detail}"), lifecycle)
         }
+        Life::Retired { through_seq, through_hash, segments, bytes } => {
+            let retired = Retired { through_seq: *through_seq, through_hash, segments: *segments, bytes: *bytes };
+            let lifecycle = Lifecycle { kind: "retired", retired: Some(retired), ..none };
+            (99, "Retire", format!("shipped records up to {through_seq} are deleted"), lifecycle)
+        }
     }
 }
 
 /// How it is rated.
 pub(super) fn rate(life: &Life) -> (Severity, Status) {
     match life {
-        Life::TookOver { .. } | Life::Drained { open_calls: 0, .. } | Life::Watched { healthy: true, .. } => {
+        Life::TookOver { .. } | Life::Drained { open_calls: 0, .. } | Life::Watched { healthy: true, .. } | Life::Retired { .. } => {
             (Severity::Informational, Status::Success)
         }
         Life::KeptOn { .. } | Life::Drained { .. } => (Severity::Medium, Status::Success),

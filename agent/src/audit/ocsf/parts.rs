@@ -5,7 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::super::event::{FlowEnd, HttpRequest, Mcp, Phase, Route, Shadow};
+use super::super::{
+    chain::Hash,
+    event::{FlowEnd, HttpRequest, Mcp, Phase, Route, Shadow},
+};
 use crate::identity::{Process, Workload};
 
 #[derive(Debug, Serialize)]
@@ -270,4 +273,15 @@ pub(super) struct Lifecycle<'a> {
     pub(super) check: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) healthy: Option<bool>,
+    #[serde(flatten)]
+    pub(super) retired: Option<Retired<'a>>,
+}
+
+/// What of the log's front is deleted.
+#[derive(Debug, Serialize)]
+pub(super) struct Retired<'a> {
+    pub(super) through_seq: u64,
+    pub(super) through_hash: &'a Hash,
+    pub(super) segments: u64,
+    pub(super) bytes: u64,
 }

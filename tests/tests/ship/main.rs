@@ -1,0 +1,149 @@
+//! Records reach a stream, all of them, whatever happens on the way; against emulators of Kinesis. What needs the whole agent
+//! is in `e2e`.
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpStream},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use weir::audit::head::Head;
+use weir_tests::{
+    fixture::eventually,
+    shipping::{
+        Emulator, Faults, KEYS, Stream,
+        soak::{self, Plan, command, config, cursor},
+    },
+    world::Running,
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_shipping");
+
+fn kinesis(url: &str) -> String {
+    format!("kinesis = {{ stream = \"weir-audit\", region = \"us-east-1\", endpoint_url = {url:?} }}")
+}
+
+/// A writer that goes on by itself, with its output in `writer.log`.
+fn start(dir: &Path, config: &Path, records: u64, adjust: impl FnOnce(&mut std::process::Command)) -> Running {
+    let log = File::create(dir.join("writer.log")).expect("make a log");
+    let mut writer = command(Path::new(PROGRAM), config, records, 0);
+    adjust(&mut writer);
+    writer.stdout(log.try_clone().expect("a file")).stderr(log);
+    Running(writer.spawn().expect("start the writer"))
+}
+
+fn ends_well(dir: &Path, writer: &mut Running) {
+    let status = eventually("the writer ends", || writer.0.try_wait().expect("look at the writer"));
+    assert!(status.success(), "{status}: {}", fs::read_to_string(dir.join("writer.log")).unwrap_or_default());
+}
+
+fn is_whole(dir: &Path, stream: &Stream) {
+    let head = Head::read(&dir.join("state/audit")).expect("the log's head");
+    stream.read().is_whole(head.log.as_str(), head.seq, head.hash);
+}
+
+/// The short form of the long run; `cargo xtask bench --part ship` has the long one.
+#[test]
+fn every_record_arrives_though_requests_fail_a_shard_splits_the_service_goes_away_and_the_writer_is_killed() {
+    let dir = TempDir::new().expect("a directory");
+    let plan = Plan {
+        records: 20_000,
+        kills: 4,
+        outage: Duration::from_secs(3),
+        program: PathBuf::from(PROGRAM),
+        dir: dir.path().to_owned(),
+    };
+    let said = soak::run(&plan);
+    println!("{said:#}");
+    assert!(said["requests_that_failed"].as_u64() > Some(10), "the way was too good: {said}");
+    assert!(said["repeated"].as_u64() > Some(0), "answers were lost, and yet nothing came twice: {said}");
+    assert!(said["last_writer"]["sinks"][0]["retries"].as_u64().is_some(), "{said}");
+}
+
+#[test]
+fn a_host_whose_clock_is_wrong_ships() {
+    let dir = TempDir::new().expect("a directory");
+    let emulator = Emulator::ferrokinesis(dir.path(), &[]);
+    let stream = Stream::create(&emulator.url(), "weir-audit", 1, KEYS);
+    let way = Faults::to(emulator.port());
+    way.clock_ahead(3600);
+    let config = config(dir.path(), &kinesis(&way.url()));
+    let mut writer = start(dir.path(), &config, 50, |_| ());
+    ends_well(dir.path(), &mut writer);
+    is_whole(dir.path(), &stream);
+}
+
+/// A request to one of moto's other services, before it verifies signatures.
+fn ask_moto(port: u16, path: &str, service: &str, body: &str) -> String {
+    let mut wire = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connect to moto");
+    let authorization = format!("AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=x");
+    let kind = if service == "iam" { "application/x-www-form-urlencoded" } else { "text/plain" };
+    let length = body.len();
+    write!(
+        wire,
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: {authorization}\r\ncontent-type: {kind}\r\n\
+         content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+    .expect("ask moto");
+    let mut answer = String::new();
+    wire.read_to_string(&mut answer).expect("moto's answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+    let rest = text.split_once(start).unwrap_or_else(|| panic!("no {start} in {text}")).1;
+    rest.split_once(end).unwrap_or_else(|| panic!("no {end} in {text}")).0
+}
+
+/// A user of moto's that may use Kinesis: its access key id and secret.
+fn moto_user(port: u16) -> (String, String) {
+    let iam = |action: &str| ask_moto(port, "/", "iam", &format!("Version=2010-05-08&UserName=weir&Action={action}"));
+    iam("CreateUser");
+    let policy = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C%22Action%22%3A%22kinesis%3A%2A%22%2C%22Resource%22%3A%22%2A%22%7D%5D%7D";
+    iam(&format!("PutUserPolicy&PolicyName=ship&PolicyDocument={policy}"));
+    let made = iam("CreateAccessKey");
+    let text = |tag: &str| between(&made, &format!("<{tag}>"), "</").to_owned();
+    (text("AccessKeyId"), text("SecretAccessKey"))
+}
+
+fn credentials(path: &Path, id: &str, secret: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")).expect("write");
+    fs::rename(new, path).expect("replace the credentials");
+}
+
+#[test]
+fn signatures_are_right_and_credentials_that_are_replaced_are_taken_up() {
+    let dir = TempDir::new().expect("a directory");
+    let emulator = Emulator::moto(dir.path());
+    let (id, secret) = moto_user(emulator.port());
+    let stream = Stream::create(&emulator.url(), "weir-audit", 2, (&id, &secret));
+    ask_moto(emulator.port(), "/moto-api/reset-auth", "moto", "0");
+
+    let file = dir.path().join("credentials");
+    credentials(&file, &id, "not-the-secret");
+    let config = config(dir.path(), &kinesis(&emulator.url()));
+    let mut writer = start(dir.path(), &config, 500, |writer| {
+        writer.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        writer.env("AWS_SHARED_CREDENTIALS_FILE", &file).env("AWS_CONFIG_FILE", "/dev/null");
+        writer.env("RUST_LOG", "warn");
+    });
+    // It cannot ship, and does not end: its records wait.
+    let head = || Head::read(&dir.path().join("state/audit")).ok();
+    eventually("the records are written", || head().filter(|head| head.seq == 500));
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(cursor(dir.path(), "kinesis"), 0, "shipped without a valid signature");
+    assert!(writer.0.try_wait().expect("look at the writer").is_none());
+
+    credentials(&file, &id, &secret);
+    ends_well(dir.path(), &mut writer);
+    is_whole(dir.path(), &stream);
+    let said = fs::read_to_string(dir.path().join("writer.log")).expect("the writer's log");
+    let last: Value = said.lines().rev().find_map(|line| serde_json::from_str(line).ok()).expect("its last words");
+    assert!(last["sinks"][0]["retries"].as_u64() > Some(0), "{last}");
+}
