@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     io,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use jiff::Timestamp;

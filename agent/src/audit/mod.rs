@@ -22,8 +22,8 @@ pub mod payload;
 pub mod queue;
 pub mod reader;
 pub mod recovery;
-mod report;
 pub mod relay;
+mod report;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod segment;

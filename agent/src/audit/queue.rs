@@ -2,10 +2,7 @@
 //! it can change. A writer is one that may ([`Queue::open`]), an agent that has taken the log over is another
 //! ([`Queue::relay`]). In between, appends wait; a queue that is dropped refuses them all.
 
-use std::{
-    fmt, io, mem,
-    sync::Arc,
-};
+use std::{fmt, io, mem, sync::Arc};
 
 use tokio::sync::mpsc;
 

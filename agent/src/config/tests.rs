@@ -42,7 +42,10 @@ fn unknown_keys_and_values() {
     refused("state_dri = \"/x\"", &["1:1: unknown key `state_dri`; did you mean `state_dir`?"]);
     refused("\n[admin]\nlisen = \"unix:/x\"", &["3:1: unknown key `lisen`; did you mean `listen`?"]);
     refused("[intercept]\ntcp = \"registred\"", &["2:7: unknown value `registred`; did you mean `registered`?"]);
-    refused("[audit]\nfile = { path = \"/f\", rotate = 1 }", &["unknown key `rotate`; did you mean `rotate_bytes`?"]);
+    refused(
+        "[audit]\nfile = { path = \"/f\", rotate = 1 }",
+        &["2:23: unknown key `rotate`; known here: `path`, `rotate_bytes`, `keep`"],
+    );
     refused("[[endpoint]]\nname = \"a\"", &["1:1: missing key `hosts`; add it"]);
 }
 
@@ -197,17 +200,17 @@ proptest! {
 #[test]
 fn sinks() {
     parse("[audit]\nkinesis = { stream = \"weir-audit\", region = \"us-east-1\" }\nstdout = true").expect("valid");
-    refused(
-        "[audit]\nkinesis = { stream = \"arn:aws:x\" }",
-        &["`arn:aws:x` is not a stream's name; use its name, not"],
-    );
-    refused(
-        "[audit]\nkinesis = { stream = \"s\", region = \"\", endpoint_url = \"ftp://x\" }",
-        &["`` is not a region", "`ftp://x` is not an http or https URL"],
-    );
-    refused(
-        "[audit]\nfile = { path = \"x\", keep = 0 }",
-        &["not the absolute path of a file", "0 is outside the limits"],
-    );
-    refused("[audit]\notlp = { endpoint = \"http://u:p@h/\" }", &["a URL with a user or a password"]);
+    for (text, says) in [
+        ("kinesis = { stream = \"arn:aws:x\" }", "`arn:aws:x` is not a stream's name"),
+        ("kinesis = { stream = \"s\", region = \"\" }", "`` is not a region"),
+        ("kinesis = { stream = \"s\", endpoint_url = \"ftp://x\" }", "`ftp://x` is not an http or https URL"),
+        ("file = { path = \"x\" }", "not the absolute path of a file"),
+        ("file = { path = \"/x\", keep = 0 }", "0 is outside the limits of `keep`"),
+        ("otlp = { endpoint = \"http://u:p@h/\" }", "a URL with a user or a password"),
+    ] {
+        match parse(&format!("[audit]\n{text}")) {
+            Err(ConfigError::Invalid { problems, .. }) => assert!(problems[0].message.contains(says), "{problems:?}"),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
 }

@@ -12,9 +12,7 @@ use weir_tests::shipping::{
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let number = |index: usize| -> Result<u64> {
-        Ok(arguments.get(index).context("a number is missing")?.parse()?)
-    };
+    let number = |index: usize| -> Result<u64> { Ok(arguments.get(index).context("a number is missing")?.parse()?) };
     let dir = || tempfile::tempdir().context("cannot make a directory");
     match arguments.first().map(String::as_str) {
         Some("write") => {

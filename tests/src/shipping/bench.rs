@@ -26,10 +26,8 @@ const SHARDS: i32 = 32;
 pub fn run(dir: &Path, program: &Path) -> Result<()> {
     let emulator = Emulator::ferrokinesis(dir, &["--shard-limit", "100"]);
     let stream = Stream::create(&emulator.url(), "weir-audit", SHARDS, KEYS);
-    let sink = format!(
-        "kinesis = {{ stream = \"weir-audit\", region = \"us-east-1\", endpoint_url = {:?} }}",
-        emulator.url()
-    );
+    let sink =
+        format!("kinesis = {{ stream = \"weir-audit\", region = \"us-east-1\", endpoint_url = {:?} }}", emulator.url());
     let run = |name: &str, sinks: &str, records: u64, rate: u64| -> Result<Value> {
         let dir = dir.join(name);
         fs::create_dir_all(&dir)?;
@@ -48,7 +46,12 @@ pub fn run(dir: &Path, program: &Path) -> Result<()> {
     let number = |value: &Value, key: &str| value[key].as_u64().unwrap_or(0) as f64;
     println!("{:<34} {:>10} {:>16} {:>8}", "", "records/s", "CPU ms / 1,000", "of a core");
     let line = |name: &str, records: u64, ms: f64, cpu: f64| {
-        println!("{name:<34} {:>10.0} {:>16.2} {:>7.0}%", records as f64 * 1e3 / ms, cpu * 1e3 / records as f64, cpu * 100.0 / ms);
+        println!(
+            "{name:<34} {:>10.0} {:>16.2} {:>7.0}%",
+            records as f64 * 1e3 / ms,
+            cpu * 1e3 / records as f64,
+            cpu * 100.0 / ms
+        );
     };
     let ms = number(&live, "shipped_ms");
     line("written, no sink", LIVE * SECONDS, number(&alone, "shipped_ms"), number(&alone, "cpu_ms"));

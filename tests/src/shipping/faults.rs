@@ -170,10 +170,11 @@ fn fault(state: &State) -> Option<Fault> {
     Some(ALL[count as usize % ALL.len()])
 }
 
-/// SigV4: a request more than five minutes away from the service's time is refused.
+/// A request more than five minutes away from the service's time is refused, as a signature says it.
 fn refused_for_its_time(head: &request::Parts, state: &State) -> Option<Response<Full<Bytes>>> {
     let ahead = state.ahead.load(Relaxed);
-    let signed: jiff::civil::DateTime = head.headers.get("x-amz-date")?.to_str().ok()?.trim_end_matches('Z').parse().ok()?;
+    let signed: jiff::civil::DateTime =
+        head.headers.get("x-amz-date")?.to_str().ok()?.trim_end_matches('Z').parse().ok()?;
     let signed = signed.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
     let theirs = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead.cast_signed());
     if theirs.duration_since(signed).abs() < jiff::SignedDuration::from_mins(5) {
@@ -203,8 +204,9 @@ async fn partly(upstream: u16, mut head: request::Parts, body: &[u8]) -> Result<
     let stored: Value = serde_json::from_slice(&stored.collect().await?.to_bytes())?;
     let mut results = stored["Records"].as_array().cloned().unwrap_or_default().into_iter();
     let failed = json!({ "ErrorCode": "InternalFailure", "ErrorMessage": "not this one" });
-    let results: Vec<_> =
-        (0..records.len()).map(|i| if i % 3 == 0 { failed.clone() } else { results.next().unwrap_or_default() }).collect();
+    let results: Vec<_> = (0..records.len())
+        .map(|i| if i % 3 == 0 { failed.clone() } else { results.next().unwrap_or_default() })
+        .collect();
     let count = results.iter().filter(|result| result["ErrorCode"].is_string()).count();
     Ok(answer(StatusCode::OK, &json!({ "FailedRecordCount": count, "Records": results })))
 }

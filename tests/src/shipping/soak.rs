@@ -48,7 +48,10 @@ pub fn config(dir: &Path, sinks: &str) -> PathBuf {
 pub fn command(program: &Path, config: &Path, records: u64, rate: u64) -> Command {
     let mut command = Command::new(program);
     command.arg("write").arg(config).args([records.to_string(), rate.to_string()]).stdin(Stdio::null());
-    command.env("AWS_ACCESS_KEY_ID", KEYS.0).env("AWS_SECRET_ACCESS_KEY", KEYS.1).env("AWS_EC2_METADATA_DISABLED", "true");
+    command
+        .env("AWS_ACCESS_KEY_ID", KEYS.0)
+        .env("AWS_SECRET_ACCESS_KEY", KEYS.1)
+        .env("AWS_EC2_METADATA_DISABLED", "true");
     command
 }
 

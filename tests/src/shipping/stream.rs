@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use aws_sdk_kinesis::{
     Client,
     config::{BehaviorVersion, Credentials, Region},
+    operation::get_records::GetRecordsError,
     types::{Shard, ShardIteratorType},
 };
 use tokio::runtime::Runtime;
@@ -94,7 +95,11 @@ impl Stream {
         while let Some(iterator) = next {
             let got = match self.client.get_records().shard_iterator(&iterator).limit(10_000).send().await {
                 Ok(got) => got,
-                Err(error) if error.as_service_error().is_some_and(|e| e.is_provisioned_throughput_exceeded_exception()) => {
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(GetRecordsError::is_provisioned_throughput_exceeded_exception) =>
+                {
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                     next = Some(iterator);
                     continue;

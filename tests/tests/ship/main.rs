@@ -80,7 +80,9 @@ fn a_host_whose_clock_is_wrong_ships() {
 /// A request to one of moto's other services, before it verifies signatures.
 fn ask_moto(port: u16, path: &str, service: &str, body: &str) -> String {
     let mut wire = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connect to moto");
-    let authorization = format!("AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=x");
+    let authorization = format!(
+        "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=x"
+    );
     let kind = if service == "iam" { "application/x-www-form-urlencoded" } else { "text/plain" };
     let length = body.len();
     write!(

@@ -28,6 +28,7 @@ mod evidence;
 mod leg;
 mod load;
 mod report;
+mod shipping;
 mod stage;
 mod statistics;
 mod streams;
@@ -35,6 +36,16 @@ mod streams;
 /// How to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// What to measure: the calls through the proxy, how fast records are shipped, or that a million of them arrive whatever
+    /// fails on the way
+    #[arg(long, value_enum, default_value_t = What::Calls)]
+    part: What,
+    /// Records of the part `soak`
+    #[arg(long, default_value_t = 1_000_000)]
+    records: u64,
+    /// How often the part `soak` kills the writer
+    #[arg(long, default_value_t = 20)]
+    kills: u64,
     /// Rounds; in each of them every leg is run once
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
@@ -55,6 +66,17 @@ pub(crate) struct Args {
     prepared: bool,
 }
 
+/// A part of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// Calls through the proxy
+    Calls,
+    /// Records to a Kinesis emulator, live and from a backlog
+    Ship,
+    /// The long run of the shipper
+    Soak,
+}
+
 impl Args {
     fn settings(&self) -> Settings {
         Settings { rounds: self.rounds, seconds: self.seconds, connections: self.connections, streams: self.streams }
@@ -68,6 +90,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     setup::for_bench(workspace)?;
     ebpf::build(workspace)?;
+    if args.part != What::Calls {
+        return shipping::measure(workspace, args);
+    }
     let mut build = workspace.cargo();
     build.args(["build", "--release", "--locked", "--package", "weir", "--package", "weir-tests", "--bins"]);
     Task::new("building the agent and the peers for release", "the compiler's message is above").run_in_sight(build)?;

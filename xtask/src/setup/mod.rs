@@ -39,6 +39,11 @@ pub(crate) fn for_bench(workspace: &Workspace) -> Result<()> {
     system::install(workspace, system::BENCH)
 }
 
+/// What the shipper's parts of the benchmark need besides.
+pub(crate) fn for_shipping(workspace: &Workspace) -> Result<()> {
+    tools::ferrokinesis(workspace)
+}
+
 /// What the tests need besides.
 pub(crate) fn for_tests(workspace: &Workspace) -> Result<()> {
     system::install(workspace, system::TESTS)?;

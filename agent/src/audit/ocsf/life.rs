@@ -58,9 +58,10 @@ pub(super) fn say(life: &Life) -> Said<'_> {
 /// How it is rated.
 pub(super) fn rate(life: &Life) -> (Severity, Status) {
     match life {
-        Life::TookOver { .. } | Life::Drained { open_calls: 0, .. } | Life::Watched { healthy: true, .. } | Life::Retired { .. } => {
-            (Severity::Informational, Status::Success)
-        }
+        Life::TookOver { .. }
+        | Life::Drained { open_calls: 0, .. }
+        | Life::Watched { healthy: true, .. }
+        | Life::Retired { .. } => (Severity::Informational, Status::Success),
         Life::KeptOn { .. } | Life::Drained { .. } => (Severity::Medium, Status::Success),
         Life::FailedOpen { .. } | Life::Watched { .. } => (Severity::Medium, Status::Failure("unwatched")),
     }

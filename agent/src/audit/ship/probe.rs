@@ -25,7 +25,7 @@ pub async fn probe(audit: &config::Audit) -> Vec<Probe> {
     let mut probes = Vec::new();
     if let Some(kinesis) = &audit.kinesis {
         let kinesis = Kinesis::new(kinesis.clone());
-        probes.push(Probe { sink: "kinesis", answer: within(kinesis.probe()).await });
+        probes.push(Probe { sink: "kinesis", answer: within(Box::pin(kinesis.probe())).await });
     }
     if let Some(file) = &audit.file {
         probes.push(Probe { sink: "file", answer: directory(&file.path) });
