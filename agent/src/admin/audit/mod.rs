@@ -41,6 +41,7 @@ pub struct Args {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one value per process")]
 enum Command {
     #[command(flatten)]
     Log(OfLog),

@@ -62,8 +62,8 @@ struct Front {
 /// What the agent says of segments that it deleted after they had been shipped.
 #[derive(Debug, Clone, Deserialize)]
 struct Retired {
-    last_seq: u64,
-    last_hash: Hash,
+    through_seq: u64,
+    through_hash: Hash,
 }
 
 impl<'e> LogCheck<'e> {
@@ -145,7 +145,7 @@ impl Front {
     fn is_accounted(&self, retired: Option<&Retired>, from: Option<From>) -> bool {
         let before = self.first - 1;
         let is_retired = retired.is_some_and(|retired| {
-            retired.last_seq > before || (retired.last_seq == before && retired.last_hash == self.prev)
+            retired.through_seq > before || (retired.through_seq == before && retired.through_hash == self.prev)
         });
         let is_expected = from.is_some_and(|from| match from {
             From::Seq(seq) => self.first <= seq,
@@ -164,12 +164,10 @@ fn retired(event: &str) -> Option<Retired> {
     }
     #[derive(Deserialize)]
     struct Lifecycle {
-        kind: String,
-        #[serde(flatten)]
         retired: Option<Retired>,
     }
     let Event { lifecycle } = serde_json::from_str(event).ok()?;
-    lifecycle.filter(|lifecycle| lifecycle.kind == "retired")?.retired
+    lifecycle?.retired
 }
 
 /// Names the logs that fell silent, as of `until`.

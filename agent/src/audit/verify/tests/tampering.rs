@@ -6,10 +6,10 @@ use std::{fmt::Write as _, fs, path::Path};
 use jiff::Timestamp;
 
 use super::{
-    super::{Expectations, Report, verify_directory, verify_files},
-    forge::{Writer, chained, events, write_directory},
+    super::{Expectations, From, Report, verify_directory, verify_files},
+    forge::{BEGIN, Writer, chained, events, write_directory},
 };
-use crate::audit::{checkpoint::signer::Signer, samples::scratch_dir};
+use crate::audit::{chain::Line, checkpoint::signer::Signer, samples::scratch_dir};
 
 type Lines = Vec<Vec<u8>>;
 
@@ -434,5 +434,38 @@ fn the_first_record_that_is_wrong_is_named() {
             let first = report.first_bad().unwrap();
             assert_eq!(first.seq, Some(seq), "{first:?}");
         }
+    }
+}
+
+#[test]
+fn a_front_that_was_retired_or_is_not_expected_is_accepted() {
+    let genuine = Genuine::new();
+    let retire = |hash: &str| {
+        let mut writer = log("log-a", 1, |_| {});
+        writer.append(&format!(
+            r#""lifecycle":{{"kind":"retired","retired":{{"through_seq":40,"through_hash":"{hash}"}}}}"#
+        ));
+        writer.checkpoint();
+        writer.lines[40..].to_vec()
+    };
+    let hash = Line::parse(&genuine.a[39]).unwrap().hash.to_string();
+    let expect = Expectations { until: None, ..expectations(&genuine) };
+    let from = |from| Expectations { from: Some(from), ..expect.clone() };
+    let at = |seconds: i64| From::Time(Timestamp::from_millisecond(BEGIN + seconds * 1000).unwrap());
+    let begun = genuine.a[40..].to_vec();
+    for (lines, expect, accepted) in [
+        (retire(&hash), &expect, true),
+        (retire(&"0".repeat(64)), &expect, false),
+        (begun.clone(), &expect, false),
+        (begun.clone(), &from(From::Seq(41)), true),
+        (begun.clone(), &from(From::Seq(40)), false),
+        (begun.clone(), &from(at(80)), true),
+        (begun.clone(), &from(at(0)), false),
+    ] {
+        let dir = scratch_dir();
+        let left = only(&genuine, lines);
+        let own = directory(&dir.path().join("d"), &left, expect);
+        let delivered = files(&dir.path().join("f"), &genuine, &left, expect);
+        assert_eq!((own.intact, delivered.intact), (accepted, accepted), "{own:#?}\n{delivered:#?}");
     }
 }
