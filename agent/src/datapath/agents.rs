@@ -83,16 +83,18 @@ impl Datapath {
         let alone = self.remove_dead_agents(cgroups, &agent)?;
         self.maps.agent_cgroups.insert(&agent.cgroup, &1)?;
         self.maps.agents.insert(&agent, &1)?;
+        let _ = self.own.set(agent);
         Ok(Registration { maps: Arc::clone(&self.maps), agent, alone })
     }
 
-    /// Whether no other agent is alive.
+    /// Whether no other agent is alive; false before this one is registered.
     ///
     /// # Errors
     ///
     /// [`RegisterError`].
     pub fn is_only_agent(&self, cgroups: &CgroupTree) -> Result<bool, RegisterError> {
-        Ok(!self.forget_dead_agents(cgroups, &self.identify()?)?)
+        let Some(own) = self.own.get() else { return Ok(false) };
+        Ok(!self.forget_dead_agents(cgroups, own)?)
     }
 
     /// How the programs see this process: pid namespaces hide the tgid that they compare, so a socket is made and its

@@ -179,7 +179,7 @@ impl Datapath {
             map_ids: watch::map_ids(&pins),
             settings: Mutex::new(options.settings()),
         };
-        let datapath = Self { maps, programs: Arc::new(programs) };
+        let datapath = Self { maps, own: Arc::default(), programs: Arc::new(programs) };
         datapath.set(|present| Settings { fail_open: present.fail_open, ..options.settings() })?;
 
         let takeover = datapath.programs.attach(&pins)?;

@@ -36,7 +36,7 @@ mod watch;
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -73,6 +73,8 @@ pub(crate) const CANARY_ADDRESS: (Ipv4Addr, u16) =
 #[derive(Debug, Clone)]
 pub struct Datapath {
     maps: Arc<maps::Maps>,
+    /// This process as the programs see it, once it is registered.
+    own: Arc<OnceLock<weir_ebpf::Agent>>,
     programs: Arc<attach::Programs>,
 }
 
