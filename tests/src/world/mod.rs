@@ -24,6 +24,9 @@ use self::cgroups::Cgroups;
 pub(crate) use self::netns::new_namespace;
 pub use self::netns::{Neighbour, ip};
 
+/// Shell: makes `/sys/fs/cgroup` version 2, in mounts of one's own. Where version 1 is mounted too, runc would use that.
+pub const ONLY_CGROUP2: &str = "{ [ -e /sys/fs/cgroup/cgroup.controllers ] || mount -t cgroup2 none /sys/fs/cgroup; }";
+
 static TURN: Mutex<()> = Mutex::new(());
 
 const NOTHING: Option<&str> = None;

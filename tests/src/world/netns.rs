@@ -34,6 +34,12 @@ impl Neighbour {
         neighbour
     }
 
+    /// Makes another namespace, joined to this one by a cable; its number tells its addresses from those of all others.
+    #[must_use]
+    pub fn neighbour(&self, number: u8) -> Self {
+        self.run(|| Self::new(number))
+    }
+
     /// The namespace.
     #[must_use]
     pub fn netns(&self) -> &Netns {

@@ -1,25 +1,40 @@
-//! The bypass suite: ways past the hooks, one small program for each, tried as root and as an ordinary user. None may get
-//! anything to the target; each is intercepted, denied or guarded, as its line says. Needs root.
+//! The bypass suite: ways past the hooks, one small program for each, tried from the host and from a container, as root and
+//! as an ordinary user. None may get anything to the target; each is intercepted, denied or guarded, as its line says. Once
+//! the agent is the programs, as they are steered here; once it is the whole agent, alive and killed. Needs root.
 //!
 //! Every program is first run out of scope, where it must reach the target: a vector that gets nowhere by itself would
 //! prove nothing.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod arena;
+mod cell;
+mod place;
 mod table;
+mod target;
 mod vectors;
+mod whole;
 mod wire;
 
 use crate::{
     arena::{Arena, Verdict},
+    place::Place,
     table::Table,
     vectors::{User, all, raw},
 };
 
 #[test]
-fn there_is_no_way_around() {
-    let mut arena = Arena::new("bypass");
-    let mut table = Table::default();
+fn there_is_no_way_around_from_the_host() {
+    there_is_no_way_around(Place::Host);
+}
+
+#[test]
+fn there_is_no_way_around_from_a_container() {
+    there_is_no_way_around(Place::Container);
+}
+
+fn there_is_no_way_around(place: Place) {
+    let mut arena = Arena::new(&format!("bypass-{place}"), place);
+    let mut table = Table::new(place);
     for vector in all() {
         for user in User::ALL {
             table.note_control(&vector, user, arena.try_out_of_scope(&vector, user));

@@ -4,6 +4,7 @@ use std::{collections::HashMap, fmt};
 
 use crate::{
     arena::Verdict,
+    place::Place,
     vectors::{Needs, User, Vector},
 };
 
@@ -18,14 +19,16 @@ pub(crate) enum Control {
     Nowhere,
 }
 
-#[derive(Default)]
+/// Of one place.
 pub(crate) struct Table {
+    place: Place,
     lines: Vec<Line>,
     controls: HashMap<(String, User), Control>,
 }
 
 struct Line {
     when: &'static str,
+    place: Place,
     vector: String,
     user: User,
     outcome: String,
@@ -33,17 +36,25 @@ struct Line {
 }
 
 impl Table {
+    pub(crate) fn new(place: Place) -> Self {
+        Self { place, lines: Vec::new(), controls: HashMap::new() }
+    }
+
     /// What became of the vector out of scope, which may not be what it should.
     pub(crate) fn note_control(&mut self, vector: &Vector, user: User, control: Control) {
         self.controls.insert((vector.name(), user), control);
-        let ok = match (vector.needs, control) {
-            (Needs::Nothing, Control::Reached) | (Needs::Kernel, Control::Reached | Control::NotOffered) => true,
-            (Needs::Root, control) => (control == Control::Reached) == (user == User::Root),
-            _ => false,
+        let may = match vector.needs {
+            Needs::Nothing | Needs::Kernel => true,
+            Needs::NetRaw => user == User::Root,
+            Needs::NetAdmin => user == User::Root && self.place == Place::Host,
+        };
+        let ok = match control {
+            Control::Reached => may,
+            Control::NotOffered => vector.needs == Needs::Kernel,
+            Control::Nowhere => !may,
         };
         if !ok {
-            let outcome = format!("out of scope: {control:?}");
-            self.lines.push(Line { when: "no agent", vector: vector.name(), user, outcome, failure: true });
+            self.push("no agent", vector, user, format!("out of scope: {control:?}"), true);
         }
     }
 
@@ -65,7 +76,17 @@ impl Table {
             Control::Reached if expected == verdict => (verdict.to_string(), false),
             Control::Reached => (format!("{verdict}, expected {expected}"), true),
         };
-        self.lines.push(Line { when, vector: vector.name(), user, outcome, failure });
+        self.push(when, vector, user, outcome, failure);
+    }
+
+    /// Whether anything of the vector reached the target, where that is all that is known.
+    pub(crate) fn note_reached(&mut self, when: &'static str, vector: &Vector, user: User, reached: bool) {
+        self.push(when, vector, user, if reached { "THROUGH" } else { "stopped" }.to_owned(), reached);
+    }
+
+    fn push(&mut self, when: &'static str, vector: &Vector, user: User, outcome: String, failure: bool) {
+        let vector = vector.name();
+        self.lines.push(Line { when, place: self.place, vector, user, outcome, failure });
     }
 
     pub(crate) fn failures(&self) -> Vec<String> {
@@ -76,9 +97,9 @@ impl Table {
 /// The last column is the outcome; what comes before it tells the line from all others. The kernel suite reads this.
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { when, vector, user, outcome, failure } = self;
+        let Self { when, place, vector, user, outcome, failure } = self;
         let mark = if *failure { " ✗" } else { "" };
-        write!(f, "| {when:<11} | {vector:<31} | uid {:<4} | {outcome}{mark}", user.uid())
+        write!(f, "| {when:<12} | {place:<9} | {vector:<31} | uid {:<4} | {outcome}{mark}", user.uid())
     }
 }
 

@@ -26,7 +26,10 @@ impl User {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needs {
     Nothing,
-    Root,
+    /// Root has it, in a container too.
+    NetRaw,
+    /// Root has it, but not in a container.
+    NetAdmin,
     /// Something that not every kernel offers.
     Kernel,
 }
@@ -80,7 +83,7 @@ const STREAMS: &[Line] = &[
     ("tcp_nonblocking", "", EVERY, Needs::Nothing, Intercepted),
     ("tcp_bound", "", EVERY, Needs::Nothing, Intercepted),
     ("tcp_reconnect", "", BOTH, Needs::Nothing, Intercepted),
-    ("tcp_repair", "", BOTH, Needs::Root, Intercepted),
+    ("tcp_repair", "", BOTH, Needs::NetAdmin, Intercepted),
     ("fastopen_sendto", "", EVERY, Needs::Nothing, Intercepted),
     ("fastopen_connect", "", EVERY, Needs::Nothing, Intercepted),
     ("mptcp", "", EVERY, Needs::Kernel, Intercepted),
@@ -112,14 +115,14 @@ const DATAGRAMS: &[Line] = &[
     ("outside_udp_sendto", "", EVERY, Needs::Nothing, Denied),
     ("outside_udp_connected", "", BOTH, Needs::Nothing, Guarded),
     ("outside_udp_connected", "", MAPPED, Needs::Nothing, Denied),
-    ("source_route", "", V4, Needs::Root, Guarded),
+    ("source_route", "", V4, Needs::NetRaw, Guarded),
 ];
 
 const RAW: &[Line] = &[
-    ("raw_udp", "", BOTH, Needs::Root, Denied),
-    ("raw_header", "", V4, Needs::Root, Denied),
-    ("raw_fragment", "", V4, Needs::Root, Denied),
-    ("raw_protocol", "", BOTH, Needs::Root, Denied),
+    ("raw_udp", "", BOTH, Needs::NetRaw, Denied),
+    ("raw_header", "", V4, Needs::NetRaw, Denied),
+    ("raw_fragment", "", V4, Needs::NetRaw, Denied),
+    ("raw_protocol", "", BOTH, Needs::NetRaw, Denied),
 ];
 
 pub(crate) fn all() -> Vec<Vector> {

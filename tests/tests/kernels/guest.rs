@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use weir_tests::world::Running;
 
 /// Emulated, on a machine that does other things too.
-const PATIENCE: Duration = Duration::from_secs(540);
+const PATIENCE: Duration = Duration::from_secs(840);
 const STEP: Duration = Duration::from_millis(200);
 /// Resets and panics end it; what it says itself goes to the first serial line, what its kernel says to the second.
 const MACHINE: &str = "-accel tcg,thread=multi -cpu max,la57=off -smp 2 -m 2048 -display none -nodefaults -no-user-config \

@@ -57,25 +57,31 @@ pub(super) fn pack(workspace: &Workspace, suites: &Suites) -> Result<()> {
     fs::create_dir_all(below(&root, &suites.vectors))?;
     for vector in fs::read_dir(&suites.vectors).with_context(|| format!("cannot list {}", suites.vectors.display()))? {
         let vector = vector?.path();
-        install(&vector, &below(&root, &vector), &root)?;
+        copy_stripped(&vector, &below(&root, &vector))?;
     }
     archive(&root, &of(workspace).join("guest.cpio"))?;
     let listed = serde_json::to_string_pretty(suites)?;
     write(&of(workspace).join("suites.json"), &listed)
 }
 
-/// Copies a program, without its symbols, and the libraries that it is linked with.
+/// Copies a program and the libraries that it is linked with.
 fn install(program: &Path, to: &Path, root: &Path) -> Result<()> {
-    copy(program, to)?;
-    let stripped = Command::new("strip").arg(to).status().context("cannot start strip (package binutils)")?;
-    if !stripped.success() {
-        bail!("cannot strip {}", to.display());
-    }
+    copy_stripped(program, to)?;
     for library in libraries(program)? {
         let to = below(root, &library);
         if !to.exists() {
             copy(&library, &to)?;
         }
+    }
+    Ok(())
+}
+
+/// Copies a program, without its symbols.
+fn copy_stripped(program: &Path, to: &Path) -> Result<()> {
+    copy(program, to)?;
+    let stripped = Command::new("strip").arg(to).status().context("cannot start strip (package binutils)")?;
+    if !stripped.success() {
+        bail!("cannot strip {}", to.display());
     }
     Ok(())
 }

@@ -4,6 +4,10 @@
 int main(int argc, char **argv) {
     struct target target = start(argc, argv);
     drop_privileges();
-    connect_and_say(new_socket(target.family, SOCK_STREAM, IPPROTO_SCTP), &target);
+    int fd = new_socket(target.family, SOCK_STREAM, IPPROTO_SCTP);
+    /* Its connect goes on in vain for as long as it is let. */
+    struct timeval patience = {.tv_sec = 1};
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    connect_and_say(fd, &target);
     return 0;
 }
