@@ -2,6 +2,7 @@
 
 mod containers;
 mod finding;
+mod footprint;
 mod many;
 mod release;
 mod world;

@@ -7,17 +7,13 @@ use weir_tests::{
     world::Running,
 };
 
-use crate::world::{idle, namespaces, number, times, until};
+use crate::{
+    footprint::Footprint,
+    world::{idle, namespaces, number, times, until},
+};
 
 const MANY: usize = 200;
 const CGROUPS: usize = 10_000;
-
-/// Resident memory, in KiB.
-fn memory(agent: &Agent<'_>) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("look at the agent");
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-    resident.trim().trim_end_matches(" kB").parse().expect("a number")
-}
 
 #[test]
 fn an_agent_serves_two_hundred_namespaces_from_the_start() {
@@ -25,11 +21,11 @@ fn an_agent_serves_two_hundred_namespaces_from_the_start() {
     let server = stage.serve(ServerKind::Node, "mcp.test");
     let config = ConfigToml::of(&[&server]);
     let mut agent = Agent::start(&stage, &config);
-    let alone = memory(&agent);
     agent.terminate();
     let began = Instant::now();
     agent.restart();
     let quick = began.elapsed();
+    let alone = Footprint::of(&agent, &stage);
     agent.terminate();
 
     for n in MANY..CGROUPS {
@@ -47,10 +43,11 @@ fn an_agent_serves_two_hundred_namespaces_from_the_start() {
     assert_eq!(number(&agent, "serving"), MANY as u64 + 1, "{}", namespaces(&agent));
     let listeners = agent.status()["listeners"].as_array().expect("a list").len();
     assert_eq!(listeners, 2 * (MANY + 1));
-    println!(
-        "ready after {ready:?} with {MANY} namespaces and {CGROUPS} cgroups, {quick:?} without; {} KiB resident, {alone} without",
-        memory(&agent)
-    );
+    let footprint = Footprint::of(&agent, &stage);
+    println!("with nothing else there, ready after {quick:?}: {alone}");
+    println!("with {MANY} namespaces and {CGROUPS} cgroups, ready after {ready:?}: {footprint}");
+    assert!(footprint.maps() >= 12, "its maps are found: {footprint}");
+    assert!(footprint.of_maps() < 64 << 20, "what the kernel holds does not grow with cgroups: {footprint}");
     drop(processes);
     eventually("all are let go of", || (number(&agent, "serving") == 1).then_some(()));
 }
