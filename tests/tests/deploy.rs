@@ -73,6 +73,17 @@ fn kubernetes_accepts_the_manifest() {
 }
 
 #[test]
+fn terraform_refers_to_what_is_declared_and_grants_no_more_than_is_needed() {
+    let python = env::var_os("WEIR_READER").expect("WEIR_READER: run the tests with `cargo xtask test`");
+    let check = Path::new(env!("CARGO_MANIFEST_DIR")).join("readers/terraform.py");
+    let output = Command::new(python).arg(check).arg(deploy("terraform")).output().expect("run Python");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(found["errors"], serde_json::json!([]));
+    assert!(found["files"].as_u64() > Some(10) && found["policies"].as_u64() > Some(8), "{found}");
+}
+
+#[test]
 fn hadolint_accepts_the_containerfile() {
     accepted(linter("hadolint").arg(deploy("Containerfile")));
 }

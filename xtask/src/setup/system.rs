@@ -71,6 +71,7 @@ pub(super) const TESTS: &[Requirement] = &[
     program("qemu-system-x86_64", "qemu-system-x86"),
     program("systemd-analyze", "systemd"),
     program("python3", "python3"),
+    program("chromium-headless-shell", "chromium-headless-shell"),
     file("/bin/busybox", "busybox-static"),
     file("/etc/ssl/certs/ca-certificates.crt", "ca-certificates"),
 ];

@@ -274,12 +274,14 @@ fn a_page_escapes_what_peers_sent() {
     call.mcp.endpoint = evil.into();
     call.workload.id = evil.into();
     call.workload.process.comm = evil.into();
-    call.mcp.params = Some(payload(&serde_json::json!({ "arguments": { evil: evil } }).to_string()));
+    // And an escape of what is no character: it is shown as it was written.
+    let params = serde_json::json!({ "arguments": { evil: evil, "lone": "SURROGATE" } }).to_string();
+    call.mcp.params = Some(payload(&params.replace("SURROGATE", r"\ud800")));
     call.verdict.reason = Some(evil.into());
     call.masked.insert(evil.into(), 1);
     let page = page_of(vec![hostile], &["abcd"]);
     assert_eq!(page.matches("<script").count(), 1);
     assert_eq!(page.matches("</pre").count(), page.matches("<pre").count());
     assert!(!page.contains("<img") && !page.contains('\u{202e}') && !page.contains("\" onload"));
-    assert!(page.contains("&#60;script&#62;"));
+    assert!(page.contains("&#60;script&#62;") && page.contains(r"\ud800"));
 }
