@@ -137,8 +137,8 @@ def main():
     WORK.mkdir(parents=True, exist_ok=True)
     chance = random.Random(7)
     lines = lines_of(LOG)
-    answers = {"records": len(lines), "kinesis": through_kinesis(lines, chance)}
-    with contextlib.redirect_stdout(sys.stderr):  # where a function's own words go
+    with contextlib.redirect_stdout(sys.stderr):  # where emulators and functions say what they do
+        answers = {"records": len(lines), "kinesis": through_kinesis(lines, chance)}
         answers |= {"lambda": in_lambda(lines), "schedule": on_a_schedule(lines, chance)}
     print(json.dumps(answers))
 

@@ -127,6 +127,7 @@ pub(crate) fn request(call_id: Uuid) -> Event {
 pub(crate) fn response(call_id: Uuid, outcome: Outcome) -> Event {
     let mut call = call(Phase::Response, call_id);
     call.mcp.outcome = Some(outcome);
+    call.mcp.http_status = Some(200);
     call.mcp.result = Some(payload(r#"{"content":[{"type":"text","text":"Zürich"}]}"#));
     call.mcp.duration_ms = Some(12);
     event(What::Call(Box::new(call)))
@@ -181,7 +182,7 @@ pub(crate) fn every_kind() -> Vec<Event> {
             verdict,
             duration: Some(Duration::from_millis(3)),
             request_id: Uuid::nil(),
-            events: 0,
+            events: 3,
         };
         all.push(event(What::Http(Box::new(http))));
     }

@@ -96,7 +96,7 @@ pub struct McpView<'a> {
     pub http_status: Option<u16>,
     /// From request to response.
     pub duration_ms: Option<u64>,
-    /// What a stream carried before its response: of a call an object, of another HTTP request a number.
+    /// What a stream carried: how much, and of a call the first of it.
     #[serde(borrow)]
     pub events: Option<&'a RawValue>,
     /// What a rule changed between the message that was parsed and the one that was sent.

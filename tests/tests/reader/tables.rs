@@ -13,7 +13,7 @@ fn the_tables_hold_what_was_recorded_and_every_query_finds_what_it_is_for() {
     let read = log.read_by("tables.py", "deploy");
     let count = |arguments: &[&str]| log.audit(arguments).lines().count();
     assert_eq!(read["records"], count(&["query", "--json"]));
-    assert_eq!(read["missing_fields"], json!([]), "add them to deploy/athena/schema.sql and columns.json");
+    assert_eq!(read["missing_fields"], json!([]), "run deploy/athena/make.py");
 
     let answers = &read["answers"];
     let calls = answers["calls_by_workload"].as_array().expect("rows");

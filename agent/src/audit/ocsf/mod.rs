@@ -24,8 +24,8 @@ use self::{
         Resource, Traffic,
     },
     record::{
-        Activity, AgentRecord, Base, CallRecord, Class, Control, FlowRecord, HttpRecord, Metadata, OnlyEndpoint, Ours,
-        Parties, Severity, Status,
+        Activity, AgentRecord, Base, CallRecord, Class, Control, Counted, FlowRecord, HttpRecord, Metadata,
+        OnlyEndpoint, Ours, Parties, Severity, Status,
     },
 };
 use super::event::{Action, Agent, Call, Event, Flow, FlowEnd, Http, Phase, Requester, Route, Verdict, What};
@@ -125,7 +125,7 @@ impl Pen {
             http_request: HttpPart::new(request, route),
             http_response: status.map(|code| HttpResponse { code }),
             connection_info: Connection::new(route),
-            mcp: OnlyEndpoint { endpoint, events: (*events > 0).then_some(*events) },
+            mcp: OnlyEndpoint { endpoint, events: (*events > 0).then_some(Counted { count: *events }) },
             ours: Ours { workload, verdict: Cow::Borrowed(verdict), flow: FlowPart::of(route) },
         }
     }

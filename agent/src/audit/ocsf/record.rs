@@ -271,7 +271,13 @@ pub(super) struct FlowRecord<'a> {
 pub(super) struct OnlyEndpoint<'a> {
     pub(super) endpoint: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) events: Option<u64>,
+    pub(super) events: Option<Counted>,
+}
+
+/// Events of a stream that was no call's.
+#[derive(Debug, Serialize)]
+pub(super) struct Counted {
+    pub(super) count: u64,
 }
 
 /// Application Lifecycle.

@@ -207,7 +207,7 @@ fn notes(event: &EventView<'_>) -> Vec<(&'static str, String)> {
     if let Some(mcp) = &event.mcp {
         note("HTTP status", mcp.http_status.map(|status| status.to_string()));
         note("changed on the way", (!mcp.edits.is_empty()).then(|| mcp.edits.join(", ")));
-        note("events", event.http_request.as_ref().and(mcp.events).and_then(count_of));
+        note("events", mcp.events.filter(|_| mcp.phase.is_none()).and_then(count_of));
     }
     if let Some(traffic) = &event.traffic {
         note("bytes", Some(format!("{} out, {} in", traffic.bytes_out, traffic.bytes_in)));
@@ -220,7 +220,11 @@ fn notes(event: &EventView<'_>) -> Vec<(&'static str, String)> {
 
 /// The number of events in a stream that was no call's.
 fn count_of(events: &RawValue) -> Option<String> {
-    serde_json::from_str::<u64>(events.get()).ok().map(|count| count.to_string())
+    #[derive(Deserialize)]
+    struct Counted {
+        count: u64,
+    }
+    serde_json::from_str::<Counted>(events.get()).ok().map(|events| events.count.to_string())
 }
 
 fn bodies(mcp: &McpView<'_>) -> Vec<Body> {

@@ -197,6 +197,7 @@ fn the_terminal_shows_who_asked_what_and_what_came_back() {
         "reason: not on Sundays",
         "decided by: no-refunds",
         "GET /mcp  200",
+        "events: 2",
         "tls connection to mcp.billing.example.com:443  closed",
         "bytes: 10 out, 20 in",
         "11 records over 12.000 s; calls: 2 ok, 1 refused; 1 call without a record of its end",
