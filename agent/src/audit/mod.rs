@@ -15,6 +15,7 @@ pub mod log;
 pub mod ocsf;
 pub mod open_calls;
 pub mod payload;
+pub(crate) mod pretty;
 pub mod queue;
 pub mod reader;
 pub mod recovery;

@@ -1,3 +1,5 @@
+mod catalogue;
+
 use std::{
     io::Write as _,
     path::Path,
@@ -13,8 +15,18 @@ use crate::audit::{
     samples::{call, event, every_kind, payload, request, response},
 };
 
+fn text_of(event: Event) -> String {
+    render(event, Uuid::from_u128(9)).unwrap()
+}
+
 fn rendered(event: Event) -> Value {
-    serde_json::from_str(&render(event, Uuid::from_u128(9)).unwrap()).unwrap()
+    serde_json::from_str(&text_of(event)).unwrap()
+}
+
+/// The text of a record of every kind.
+fn every_record() -> Vec<String> {
+    let unfinished = event(What::Unfinished(Box::new(left_open(Uuid::from_u128(3)))));
+    every_kind().into_iter().chain([unfinished]).map(text_of).collect()
 }
 
 fn left_open(call_id: Uuid) -> OpenCall {
@@ -50,8 +62,7 @@ fn schema_errors(events: &[Value]) -> Vec<(usize, String)> {
 
 #[test]
 fn every_kind_of_record_is_valid_ocsf() {
-    let mut events: Vec<_> = every_kind().into_iter().map(rendered).collect();
-    events.push(rendered(event(What::Unfinished(Box::new(left_open(Uuid::from_u128(3)))))));
+    let events: Vec<_> = every_record().iter().map(|text| serde_json::from_str(text).unwrap()).collect();
     assert_eq!(schema_errors(&events), []);
 }
 

@@ -4,14 +4,14 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{
-    super::{
-        clean::{clean, clean_lines, cut},
-        print::{destination, short},
-    },
-    pretty::pretty,
+use super::super::{
+    clean::{clean, clean_lines, cut},
+    print::{destination, short},
 };
-use crate::audit::view::{EventView, McpView, View};
+use crate::audit::{
+    pretty::pretty,
+    view::{EventView, McpView, View},
+};
 
 /// What a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

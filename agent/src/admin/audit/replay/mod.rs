@@ -3,7 +3,7 @@
 //! | file | job |
 //! |---|---|
 //! | [`subject`] | what the given id names, and which records belong to it |
-//! | [`entry`] | a record as what is told of it, cleaned; [`pretty`] lays out its payloads |
+//! | [`entry`] | a record as what is told of it, cleaned |
 //! | [`summary`] | what can be said at the end |
 //! | [`terminal`], [`page`] | how it is told; [`pace`] when |
 //!
@@ -12,7 +12,6 @@
 mod entry;
 mod pace;
 mod page;
-mod pretty;
 mod subject;
 mod summary;
 mod terminal;

@@ -1,7 +1,7 @@
 //! JSON laid out for people, token for token as it was written: numbers and escapes stay what they were.
 
 /// `json` with line breaks and indentation. Text that is not JSON comes out as text.
-pub(super) fn pretty(json: &str) -> String {
+pub(crate) fn pretty(json: &str) -> String {
     let mut out = String::with_capacity(json.len() * 2);
     let mut depth = 0_usize;
     let mut rest = json.chars().peekable();
