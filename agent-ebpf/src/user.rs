@@ -2,7 +2,8 @@
 #![allow(unsafe_code, reason = "`aya::Pod` is a promise about layout that only its implementor can make")]
 
 use crate::{
-    Address, Agent, EndpointCounters, FailedOpen, Flow, FlowKey, ListenerPorts, Origin, PendingKey, Settings, WorkloadKey,
+    Address, Agent, EndpointCounters, FailedOpen, Flow, FlowKey, ListenerPorts, Origin, PendingKey, Settings,
+    WorkloadKey,
     dns::{HashKey, Learnt, LearntKey, Pattern, Quota, Resolver},
 };
 

@@ -12,8 +12,8 @@ use std::net::{IpAddr, SocketAddr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use crate::audit::ship::SinkStatus;
 use crate::audit::event::Reconciliation;
+pub use crate::audit::ship::SinkStatus;
 
 /// Path of the request for [`Status`].
 pub(super) const STATUS: &str = "/v1/status";

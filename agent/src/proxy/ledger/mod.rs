@@ -179,7 +179,7 @@ fn unread(flow_id: Uuid, facts: &FlowFacts, workload: Workload, end: FlowEnd, re
         bytes_out: 0,
         bytes_in: 0,
         protocol: "opaque",
-            shadow: None,
+        shadow: None,
     }
 }
 

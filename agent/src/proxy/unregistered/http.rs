@@ -95,7 +95,10 @@ impl Visit<'_> {
         };
         self.flow.traffic.count_in(answer.bytes.len());
         if answer.is_open {
-            let at = host.parse().ok().and_then(|ip| self.shared.names.only_host_at(self.flow.netns_cookie, SocketAddr::new(ip, port)));
+            let at = host
+                .parse()
+                .ok()
+                .and_then(|ip| self.shared.names.only_host_at(self.flow.netns_cookie, SocketAddr::new(ip, port)));
             self.asked = is_registered.then(|| at.unwrap_or_else(|| host.clone()));
             self.toward = Some(host);
             self.server_spoke = answer.bytes.len() > answer.head;
