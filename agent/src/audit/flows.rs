@@ -103,6 +103,7 @@ mod tests {
             bytes_out: 0,
             bytes_in: 0,
             protocol: "tls",
+            shadow: None,
         })))
     }
 

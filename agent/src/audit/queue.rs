@@ -25,7 +25,7 @@ pub struct Queue {
 #[error("{error}")]
 pub struct NotOpened {
     /// Nothing of it is lost.
-    pub queue: Queue,
+    pub queue: Box<Queue>,
     /// Why.
     #[source]
     pub error: OpenError,
@@ -64,7 +64,7 @@ impl Queue {
     fn write(self, options: &LogOptions, epoch: Epoch) -> Result<Recovery, NotOpened> {
         let opened = match writer::open(options, epoch) {
             Ok(opened) => opened,
-            Err(error) => return Err(NotOpened { queue: self, error }),
+            Err(error) => return Err(NotOpened { queue: Box::new(self), error }),
         };
         let Self { jobs, report } = self;
         let writer = opened.writer.reporting_to(&report);
@@ -72,7 +72,7 @@ impl Queue {
             Ok(()) => Ok(opened.recovery),
             Err((error, jobs)) => {
                 let error = OpenError::io("start the writer thread of", &options.dir)(error);
-                Err(NotOpened { queue: Self { jobs, report }, error })
+                Err(NotOpened { queue: Box::new(Self { jobs, report }), error })
             }
         }
     }

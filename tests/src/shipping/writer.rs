@@ -107,12 +107,14 @@ fn event(number: u64) -> Event {
             flow_id: uuid::Uuid::from_u128(number.into()),
         },
         endpoint: Some("billing".into()),
+        tally: None,
         end: FlowEnd::Closed,
         reason: None,
         duration: Duration::from_millis(number % 1000),
         bytes_out: number,
         bytes_in: number * 3,
         protocol: "tls",
+        shadow: None,
     };
     Event { time: jiff::Timestamp::now(), what: What::Flow(Box::new(flow)) }
 }

@@ -215,7 +215,7 @@ impl Estate {
             tracing::warn!(%error, "the audit log is not free: the new agent is killed");
             successor.kill();
             thread::sleep(Duration::from_millis(100));
-            queue = waiting;
+            queue = *waiting;
         }
     }
 

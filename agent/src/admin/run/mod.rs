@@ -191,16 +191,17 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     });
     let health = Health::new();
     let watchdog = Watchdog::start(health.clone(), datapath.clone(), proxy.clone(), log.clone());
-    let running = Arc::new(Running::new(
-        Arc::clone(&config),
-        proxy.clone(),
-        datapath.clone(),
-        log.clone(),
-        Arc::clone(&shipper),
-        namespaces.clone(),
-        Arc::clone(&minter),
-        health.clone(),
-    ));
+    let running = Arc::new(Running {
+        config: Arc::clone(&config),
+        proxy: proxy.clone(),
+        datapath: datapath.clone(),
+        log: log.clone(),
+        shipper: Arc::clone(&shipper),
+        namespaces: namespaces.clone(),
+        minter: Arc::clone(&minter),
+        health: health.clone(),
+        started: Instant::now(),
+    });
     let stop = CancellationToken::new();
     let renewal = tokio::spawn(renew(authority, hosts, Arc::clone(&minter)));
     origin::put_in_place(&mut socket, &mut next)?;

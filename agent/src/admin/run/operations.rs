@@ -26,31 +26,18 @@ use crate::{
 
 /// The agent as the admin socket sees it.
 pub(super) struct Running {
-    config: Arc<Config>,
-    proxy: Proxy,
-    datapath: Datapath,
-    log: Log,
-    shipper: Arc<Shipper>,
-    namespaces: Namespaces,
-    minter: Arc<Minter>,
-    health: Health,
-    started: Instant,
+    pub(super) config: Arc<Config>,
+    pub(super) proxy: Proxy,
+    pub(super) datapath: Datapath,
+    pub(super) log: Log,
+    pub(super) shipper: Arc<Shipper>,
+    pub(super) namespaces: Namespaces,
+    pub(super) minter: Arc<Minter>,
+    pub(super) health: Health,
+    pub(super) started: Instant,
 }
 
 impl Running {
-    pub(super) fn new(
-        config: Arc<Config>,
-        proxy: Proxy,
-        datapath: Datapath,
-        log: Log,
-        shipper: Arc<Shipper>,
-        namespaces: Namespaces,
-        minter: Arc<Minter>,
-        health: Health,
-    ) -> Self {
-        Self { config, proxy, datapath, log, shipper, namespaces, minter, health, started: Instant::now() }
-    }
-
     fn endpoints(&self) -> Vec<EndpointStatus> {
         let of = |(n, endpoint): (usize, &crate::config::Endpoint)| {
             let counts = EndpointIndex::of_endpoint(n).map(|index| self.datapath.counts(index));
