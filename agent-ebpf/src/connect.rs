@@ -15,13 +15,14 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use aya_log_ebpf::{debug, warn};
-use weir_ebpf::{Address, Denial, Flow, ListenerPorts, PendingKey, UNREGISTERED};
+use weir_ebpf::{Address, Denial, Flow, ListenerPorts, PendingKey, UNREGISTERED, dns};
 
 use crate::{
     announce::announce,
     counters::{Outcome, count, count_denial},
+    destinations,
     listener::{is_ours_v4, is_ours_v6},
-    maps::{DESTINATIONS, FLOW, LISTENERS, ORIGIN, PENDING, SETTINGS, store, stored, unstore},
+    maps::{FLOW, LISTENERS, ORIGIN, PENDING, SETTINGS, store, stored, unstore},
     origin::{SOCK_STREAM, adopt},
     scope::{task_in_scope, task_is_agent},
 };
@@ -97,7 +98,7 @@ fn decide(ctx: &SockAddrContext, destination: &Address) -> Verdict {
     // Of UDP, `connect()` sends nothing: resolvers probe source addresses with it. What is sent then meets the guard.
     if unsafe { (*ctx.sock_addr).type_ != SOCK_STREAM || (*ctx.sock_addr).protocol != IPPROTO_TCP } {
         if task_in_scope() {
-            adopt(sock(ctx));
+            adopt(sock(ctx), unsafe { bpf_get_netns_cookie(ctx.as_ptr()) }, destination.port == dns::PORT);
         }
         return Verdict::Pass;
     }
@@ -116,20 +117,20 @@ fn intercept(ctx: &SockAddrContext, destination: &Address) -> Option<Verdict> {
     if task_is_agent() {
         return None;
     }
+    let netns = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
     let origin = unsafe { stored(&ORIGIN, sock(ctx)) };
     if !origin.is_some_and(|origin| origin.in_scope != 0) {
         if !task_in_scope() {
             return None;
         }
-        adopt(sock(ctx));
+        adopt(sock(ctx), netns, false);
     }
 
     let task_cgroup = unsafe { bpf_get_current_cgroup_id() };
     let pid_tgid = bpf_get_current_pid_tgid();
     let tgid = (pid_tgid >> 32) as u32;
-    let netns = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
     let listeners = unsafe { LISTENERS.get(&netns) };
-    let endpoint = endpoint_of(&destination.connected(), listeners)?;
+    let endpoint = endpoint_of(netns, &destination.connected(), listeners)?;
 
     let uid_gid = bpf_get_current_uid_gid();
     let flow = Flow {
@@ -169,9 +170,9 @@ fn intercept(ctx: &SockAddrContext, destination: &Address) -> Option<Verdict> {
 
 /// The endpoint that `destination` belongs to, if it is to be taken.
 #[inline(always)]
-fn endpoint_of(destination: &Address, listeners: Option<&ListenerPorts>) -> Option<u32> {
-    if let Some(endpoint) = unsafe { DESTINATIONS.get(destination) } {
-        return Some(*endpoint);
+fn endpoint_of(netns: u64, destination: &Address, listeners: Option<&ListenerPorts>) -> Option<u32> {
+    if let Some(endpoint) = destinations::endpoint_of(netns, destination) {
+        return Some(endpoint);
     }
     let take_all = SETTINGS.get(0).is_some_and(|settings| settings.take_all != 0);
     (take_all && !listeners.is_some_and(|ports| is_listener(destination, ports))).then_some(UNREGISTERED)

@@ -1,8 +1,8 @@
 //! What became of each attempt to reach an endpoint, and why what was refused was refused.
 
-use weir_ebpf::{Denial, EndpointCounters};
+use weir_ebpf::{Denial, EndpointCounters, dns::DnsCount};
 
-use crate::maps::{DENIALS, ENDPOINTS};
+use crate::maps::{DENIALS, DNS_COUNTS, ENDPOINTS};
 
 /// How an attempt ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,14 @@ pub(crate) fn count(endpoint: u32, outcome: Outcome) {
 #[inline(always)]
 pub(crate) fn count_denial(reason: Denial) {
     if let Some(count) = DENIALS.get_ptr_mut(reason as u32) {
+        unsafe { *count += 1 };
+    }
+}
+
+/// Counts what became of a question or an answer.
+#[inline(always)]
+pub(crate) fn count_dns(what: DnsCount) {
+    if let Some(count) = DNS_COUNTS.get_ptr_mut(what as u32) {
         unsafe { *count += 1 };
     }
 }

@@ -4,11 +4,12 @@
 //! [`ABI`], which names the directory that an agent pins under: an agent never reads another layout's maps.
 #![no_std]
 
+pub mod dns;
 #[cfg(feature = "user")]
 mod user;
 
 /// The version of everything in this file. Part of the pin path.
-pub const ABI: u32 = 2;
+pub const ABI: u32 = 3;
 
 /// How many cgroup levels below the hierarchy's root [`ScopeRule`]s are looked for.
 pub const MAX_CGROUP_LEVEL: i32 = 16;
@@ -134,16 +135,22 @@ pub struct PendingKey {
 }
 
 /// What is remembered of a socket: of a stream from its creation, of any other from its first `connect()` by a task in
-/// scope (then without cgroup and tgid).
+/// scope, or its first datagram to a server of names (then without cgroup and tgid).
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
     /// The cgroup of the task that created the socket; 0 if that was not seen.
     pub cgroup: u64,
+    /// The socket's network namespace.
+    pub netns: u64,
     /// That task's thread group id, in the initial pid namespace.
     pub tgid: u32,
     /// 1 if that cgroup was in scope then, or a task in scope has connected the socket since; else 0.
     pub in_scope: u32,
+    /// 1 if a task in scope has used it to ask a server of names; else 0.
+    pub asks: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// A running agent: its connects pass. Both must match.
@@ -277,7 +284,7 @@ const _: () = {
     assert!(size_of::<Address>() == 20);
     assert!(size_of::<Flow>() == 96);
     assert!(size_of::<PendingKey>() == 32);
-    assert!(size_of::<Origin>() == 16);
+    assert!(size_of::<Origin>() == 32);
     assert!(size_of::<Agent>() == 16);
     assert!(size_of::<ListenerPorts>() == 8);
     assert!(size_of::<Settings>() == 8);

@@ -11,17 +11,23 @@
 //! | `weir_sendmsg4`, `weir_sendmsg6` | `cgroup/sendmsg4,6` | deny datagrams to registered addresses |
 //! | `weir_bind4`, `weir_bind6` | `cgroup/bind4,6` | keep others off the listeners' ports |
 //! | `weir_guard` | `cgroup_skb/egress` | stop what still leaves for a registered address |
+//! | `weir_question` | `cgroup_skb/egress` | remember questions to servers of names about registered names |
+//! | `weir_answer` | `cgroup_skb/ingress` | learn the addresses that their answers give, before the application does |
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(target_arch = "bpf", allow(unsafe_code, reason = "contexts and helpers of the kernel are raw pointers"))]
 
 #[cfg(target_arch = "bpf")]
 mod announce;
 #[cfg(target_arch = "bpf")]
+mod answer;
+#[cfg(target_arch = "bpf")]
 mod bind;
 #[cfg(target_arch = "bpf")]
 mod connect;
 #[cfg(target_arch = "bpf")]
 mod counters;
+#[cfg(target_arch = "bpf")]
+mod destinations;
 #[cfg(target_arch = "bpf")]
 mod guard;
 #[cfg(target_arch = "bpf")]
@@ -34,6 +40,8 @@ mod origin;
 mod packet;
 #[cfg(target_arch = "bpf")]
 mod peername;
+#[cfg(target_arch = "bpf")]
+mod question;
 #[cfg(target_arch = "bpf")]
 mod raw;
 #[cfg(target_arch = "bpf")]

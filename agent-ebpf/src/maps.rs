@@ -12,6 +12,7 @@ use aya_ebpf::{
 use weir_ebpf::{
     Address, Agent, Denial, EndpointCounters, Flow, ListenerPorts, MAX_ENDPOINTS, MAX_PENDING, Origin, PendingKey,
     Settings,
+    dns::{DnsCount, HashKey, Learnt, LearntKey, MAX_LEARNT, Pattern, Questions, Quota, Resolver},
 };
 
 /// Running agents.
@@ -34,6 +35,34 @@ pub(crate) static DESTINATIONS: HashMap<Address, u32> = HashMap::with_max_entrie
 /// no port.
 #[map]
 pub(crate) static HOSTS: HashMap<[u32; 4], u32> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
+/// Registered destinations of one network namespace, as its own resolvers and hosts files gave them.
+#[map]
+pub(crate) static LEARNT: HashMap<LearntKey, Learnt> = HashMap::with_max_entries(MAX_LEARNT, BPF_F_NO_PREALLOC);
+
+/// How many entries of `LEARNT` there are of whom.
+#[map]
+pub(crate) static QUOTAS: HashMap<Quota, u64> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
+/// The registered names, by their hash doubled; of those below a name (`*.name`), the name's, doubled plus one.
+#[map]
+pub(crate) static PATTERNS: HashMap<u64, Pattern> = HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
+
+/// What names are hashed with.
+#[map]
+pub(crate) static NAME_KEY: Array<HashKey> = Array::with_max_entries(1, 0);
+
+/// Whose answers are believed.
+#[map]
+pub(crate) static RESOLVERS: HashMap<Resolver, u32> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
+/// What a socket has asked. Dies with the socket.
+#[btf_map]
+pub(crate) static QUESTIONS: SkStorage<Questions> = SkStorage::new();
+
+/// Indexed by `DnsCount`.
+#[map]
+pub(crate) static DNS_COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(DnsCount::ALL.len() as u32, 0);
 
 /// Network namespace cookie to the listeners in it.
 #[map]
@@ -103,6 +132,12 @@ pub(crate) unsafe fn store<T>(map: &'static SkStorage<T>, sk: *mut bpf_sock, val
     }
     unsafe { ptr::write(place, value) };
     Ok(())
+}
+
+/// Makes a place for `sk` in `map`, of zeros, unless there is one. Fails when memory is short.
+#[inline(always)]
+pub(crate) unsafe fn create<T>(map: &'static SkStorage<T>, sk: *mut bpf_sock) {
+    unsafe { storage(map, sk, BPF_SK_STORAGE_GET_F_CREATE.into()) };
 }
 
 /// Forgets what `map` holds for `sk`.

@@ -42,8 +42,11 @@ pub(crate) fn weir_origin(ctx: SockContext) -> i32 {
     if is_stream {
         let origin = Origin {
             cgroup: unsafe { bpf_get_current_cgroup_id() },
+            netns,
             tgid: (bpf_get_current_pid_tgid() >> 32) as u32,
             in_scope: u32::from(in_scope),
+            asks: 0,
+            reserved: 0,
         };
         // Without memory the socket's birthplace stays unknown; the connecting task's cgroup still decides.
         let _ = unsafe { store(&ORIGIN, ctx.sock, origin) };
@@ -51,14 +54,19 @@ pub(crate) fn weir_origin(ctx: SockContext) -> i32 {
     1
 }
 
-/// A task in scope connects a socket that may have been made elsewhere: from now on, what it sends comes from the scope.
+/// A task in scope connects a socket that may have been made elsewhere, or asks a server of names through it: from now on, what
+/// it sends comes from the scope.
 #[inline(always)]
-pub(crate) fn adopt(sk: *mut bpf_sock) {
+pub(crate) fn adopt(sk: *mut bpf_sock, netns: u64, asks: bool) {
     let known = unsafe { place(&ORIGIN, sk) };
     if known.is_null() {
+        let origin = Origin { cgroup: 0, netns, tgid: 0, in_scope: 1, asks: asks.into(), reserved: 0 };
         // Without memory the cgroup where the socket was created decides alone.
-        let _ = unsafe { store(&ORIGIN, sk, Origin { cgroup: 0, tgid: 0, in_scope: 1 }) };
+        let _ = unsafe { store(&ORIGIN, sk, origin) };
     } else {
-        unsafe { (*known).in_scope = 1 };
+        unsafe {
+            (*known).in_scope = 1;
+            (*known).asks |= u32::from(asks);
+        }
     }
 }

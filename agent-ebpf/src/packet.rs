@@ -24,13 +24,16 @@ const DESTINATION_OPTIONS: u8 = 60;
 /// How many IPv6 extension headers are walked; a packet with more is taken for one without a port.
 const MAX_EXTENSIONS: u32 = 8;
 const IPV6_HEADER_LEN: u32 = 40;
+const UDP_HEADER_LEN: u32 = 8;
 
 const FIN_SYN_RST: u8 = 0x07;
 const RST: u8 = 0x04;
 
-/// A packet as it leaves.
+/// A packet as it leaves, or arrives.
 #[derive(Clone, Copy)]
 pub(crate) struct Packet {
+    /// The address it comes from, IPv4 in its v4-mapped form.
+    pub(crate) from: [u32; 4],
     /// The address it goes to, IPv4 in its v4-mapped form.
     pub(crate) to: [u32; 4],
     /// The protocol above IP.
@@ -81,6 +84,7 @@ impl Packet {
         let is_later_fragment = u16::from_be(header.fragment) & 0x1fff != 0;
         let header_len = u32::from(header.version_and_len & 0x0f) * 4;
         Some(Self {
+            from: Address::v4(header.source, 0).ip,
             to: Address::v4(header.destination, 0).ip,
             protocol: header.protocol,
             transport: if is_later_fragment { 0 } else { header_len },
@@ -96,10 +100,10 @@ impl Packet {
                 break;
             }
             let Ok([next, len, high, low]) = ctx.load::<[u8; 4]>(at as usize) else {
-                return Some(Self { to: header.destination, protocol, transport: 0 });
+                return Some(Self { from: header.source, to: header.destination, protocol, transport: 0 });
             };
             if protocol == FRAGMENT && u16::from_be_bytes([high, low]) >> 3 != 0 {
-                return Some(Self { to: header.destination, protocol: next, transport: 0 });
+                return Some(Self { from: header.source, to: header.destination, protocol: next, transport: 0 });
             }
             at += match protocol {
                 FRAGMENT => 8,
@@ -108,7 +112,7 @@ impl Packet {
             };
             protocol = next;
         }
-        Some(Self { to: header.destination, protocol, transport: at })
+        Some(Self { from: header.source, to: header.destination, protocol, transport: at })
     }
 
     /// The address and port it goes to; none where there is no port, or none to be read.
@@ -119,6 +123,16 @@ impl Packet {
         }
         let port: u16 = ctx.load(self.transport as usize + 2).ok()?;
         Some(Address { ip: self.to, port: u32::from(u16::from_be(port)) })
+    }
+
+    /// Where a datagram's payload begins, and the ports that it comes from and goes to; none of anything but UDP.
+    #[inline(always)]
+    pub(crate) fn datagram(&self, ctx: &SkBuffContext) -> Option<(u32, u32, u32)> {
+        if self.protocol != UDP || self.transport == 0 {
+            return None;
+        }
+        let [from, to]: [u16; 2] = ctx.load(self.transport as usize).ok()?;
+        Some((self.transport + UDP_HEADER_LEN, u16::from_be(from).into(), u16::from_be(to).into()))
     }
 
     #[inline(always)]

@@ -1,13 +1,16 @@
 //! `cgroup/sendmsg4,6`: datagrams that name their destination. An `EPERM` at once makes QUIC clients fall back to TCP.
 
-use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
+use aya_ebpf::{
+    EbpfContext, helpers::generated::bpf_get_netns_cookie, macros::cgroup_sock_addr, programs::SockAddrContext,
+};
 use aya_log_ebpf::warn;
-use weir_ebpf::{Address, Denial};
+use weir_ebpf::{Address, Denial, dns};
 
 use crate::{
     connect::port,
     counters::{Outcome, count, count_denial},
-    maps::DESTINATIONS,
+    destinations,
+    origin::adopt,
     report::is_due,
     scope::{task_in_scope, task_is_agent},
 };
@@ -33,14 +36,18 @@ pub(crate) fn weir_sendmsg6(ctx: SockAddrContext) -> i32 {
 /// A socket from the scope that a task elsewhere sends through is left to the guard, which knows sockets.
 #[inline(always)]
 fn judge(ctx: &SockAddrContext, destination: &Address) -> i32 {
-    let Some(endpoint) = (unsafe { DESTINATIONS.get(destination.connected()) }) else { return PASS };
+    let netns = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
+    if destination.port == dns::PORT && task_in_scope() {
+        adopt(unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk }, netns, true);
+    }
+    let Some(endpoint) = destinations::endpoint_of(netns, &destination.connected()) else { return PASS };
     if task_is_agent() || !task_in_scope() {
         return PASS;
     }
-    count(*endpoint, Outcome::Denied);
+    count(endpoint, Outcome::Denied);
     count_denial(Denial::Datagram);
     if is_due() {
-        warn!(ctx, "denied: datagram to endpoint {}", *endpoint);
+        warn!(ctx, "denied: datagram to endpoint {}", endpoint);
     }
     DENY
 }

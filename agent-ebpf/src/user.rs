@@ -1,7 +1,10 @@
 //! The shared types as aya takes them.
 #![allow(unsafe_code, reason = "`aya::Pod` is a promise about layout that only its implementor can make")]
 
-use crate::{Address, Agent, EndpointCounters, Flow, ListenerPorts, Origin, PendingKey, Settings};
+use crate::{
+    Address, Agent, EndpointCounters, Flow, ListenerPorts, Origin, PendingKey, Settings,
+    dns::{HashKey, Learnt, LearntKey, Pattern, Quota, Resolver},
+};
 
 macro_rules! pod {
     ($($shared:ty),+) => {$(
@@ -11,3 +14,4 @@ macro_rules! pod {
 }
 
 pod!(Address, Agent, EndpointCounters, Flow, ListenerPorts, Origin, PendingKey, Settings);
+pod!(HashKey, Learnt, LearntKey, Pattern, Quota, Resolver);

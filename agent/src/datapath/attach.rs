@@ -27,13 +27,15 @@ use super::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir-ebpf.o"));
 
 /// The programs, in the order in which they attach: whatever a redirected flow needs is there before the redirect.
-const PROGRAMS: [(&str, Hook); 11] = [
+const PROGRAMS: [(&str, Hook); 13] = [
     ("weir_origin", Hook::SockCreate),
     ("weir_sock_ops", Hook::SockOps),
     ("weir_peername4", Hook::PeerName4),
     ("weir_peername6", Hook::PeerName6),
     ("weir_bind4", Hook::Bind4),
     ("weir_bind6", Hook::Bind6),
+    ("weir_answer", Hook::Ingress),
+    ("weir_question", Hook::Egress),
     ("weir_guard", Hook::Egress),
     ("weir_sendmsg4", Hook::SendMsg4),
     ("weir_sendmsg6", Hook::SendMsg6),

@@ -11,10 +11,13 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SkStorage},
 };
 use thiserror::Error;
-use weir_ebpf::{Address, Agent, EndpointCounters, Flow, ListenerPorts, Origin, PendingKey, Settings};
+use weir_ebpf::{
+    Address, Agent, EndpointCounters, Flow, ListenerPorts, Origin, PendingKey, Settings,
+    dns::{HashKey, Learnt, LearntKey, Pattern, Quota, Resolver},
+};
 
 /// The maps that are pinned, so that they outlive the agent.
-pub(super) const PINNED: [&str; 13] = [
+pub(super) const PINNED: [&str; 20] = [
     "AGENTS",
     "AGENT_CGROUPS",
     "SCOPE",
@@ -28,6 +31,13 @@ pub(super) const PINNED: [&str; 13] = [
     "FLOW",
     "ORIGIN",
     "OWN_LISTENERS",
+    "LEARNT",
+    "QUOTAS",
+    "PATTERNS",
+    "NAME_KEY",
+    "RESOLVERS",
+    "QUESTIONS",
+    "DNS_COUNTS",
 ];
 
 /// A map could not be read or written.
@@ -80,6 +90,12 @@ pub(super) struct Maps {
     pub(super) denials: Shared<PerCpuArray<MapData, u64>>,
     pub(super) origin: Shared<SkStorage<MapData, Origin>>,
     pub(super) own_listeners: Shared<SkStorage<MapData, u32>>,
+    pub(super) learnt: Hashed<LearntKey, Learnt>,
+    pub(super) quotas: Hashed<Quota, u64>,
+    pub(super) patterns: Hashed<u64, Pattern>,
+    pub(super) name_key: Shared<Array<MapData, HashKey>>,
+    pub(super) resolvers: Hashed<Resolver, u32>,
+    pub(super) dns_counts: Shared<PerCpuArray<MapData, u64>>,
 }
 
 impl Maps {
@@ -97,6 +113,12 @@ impl Maps {
             denials: take(ebpf, "DENIALS")?,
             origin: take(ebpf, "ORIGIN")?,
             own_listeners: take(ebpf, "OWN_LISTENERS")?,
+            learnt: take(ebpf, "LEARNT")?,
+            quotas: take(ebpf, "QUOTAS")?,
+            patterns: take(ebpf, "PATTERNS")?,
+            name_key: take(ebpf, "NAME_KEY")?,
+            resolvers: take(ebpf, "RESOLVERS")?,
+            dns_counts: take(ebpf, "DNS_COUNTS")?,
         })
     }
 }
@@ -146,6 +168,12 @@ impl<K: Pod + Eq + Hash, V: Pod + PartialEq> Hashed<K, V> {
     /// Removes one entry; it need not be there.
     pub(super) fn remove(&self, key: &K) -> Result<(), MapsError> {
         remove_if_there(&mut self.lock(), key).map_err(self.failed())
+    }
+
+    /// Every entry that is there from the beginning to the end of the listing.
+    pub(super) fn entries(&self) -> Vec<(K, V)> {
+        // Others change the map meanwhile: an entry that vanished while it was listed is no error.
+        self.lock().iter().filter_map(Result::ok).collect()
     }
 
     /// One entry, if it is there.

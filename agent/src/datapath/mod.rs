@@ -17,12 +17,14 @@ mod cgroup;
 mod counters;
 mod features;
 mod flows;
+mod learnt;
 mod listeners;
 mod log;
 mod maps;
 mod netns;
 mod old;
 mod pins;
+mod process_file;
 mod registry;
 mod sock_diag;
 mod sys;
@@ -41,12 +43,14 @@ pub use self::{
     cgroup::{CgroupError, CgroupPath, CgroupTree},
     counters::{DenialCounts, EndpointCounts},
     features::{Feature, kernel_features},
+    learnt::{DnsCounts, LearntAddress, LearntFrom, NamePattern},
     listeners::{ListenError, Listeners, Published},
     log::{KernelLog, LogError, Verbosity},
     maps::MapsError,
     netns::{Netns, NetnsError, NetnsId, Visitor},
     old::{OldConnection, OldConnectionsError},
     pins::{Detached, PinError, detach},
+    process_file::{FileError, ProcessRoot},
 };
 
 /// The way to the programs' maps. Cheap to clone; ending it leaves the programs attached.

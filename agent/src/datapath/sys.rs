@@ -24,6 +24,7 @@ const FILEID_KERNFS: libc::c_int = 0xfe;
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hook {
+    Ingress = 0,
     Egress = 1,
     SockCreate = 2,
     SockOps = 3,
