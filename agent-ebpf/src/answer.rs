@@ -15,9 +15,9 @@ use aya_log_ebpf::warn;
 use weir_ebpf::{
     Address,
     dns::{
-        self, Answer, Asked, DnsCount, Event, HashKey, Header, KEEP_SECONDS, LEARNT_PER_CGROUP, LEARNT_PER_NETNS, Learnt,
-        LearntFrom, LearntKey, MAX_ANSWER_STEPS, MAX_ASKED, MAX_PORTS, MAX_TTL_SECONDS, Name, OPEN_NS, Progress,
-        QUESTION_AT, Questions, Quota, Resolver,
+        self, Answer, Asked, DnsCount, Event, HashKey, Header, KEEP_SECONDS, LEARNT_PER_CGROUP, LEARNT_PER_NETNS,
+        Learnt, LearntFrom, LearntKey, MAX_ANSWER_STEPS, MAX_ASKED, MAX_PORTS, MAX_TTL_SECONDS, Name, OPEN_NS,
+        Progress, QUESTION_AT, Questions, Quota, Resolver,
     },
 };
 
@@ -261,4 +261,3 @@ fn take(whose: &Quota) -> Result<(), ()> {
     }
     QUOTAS.insert(whose, &1, 0).map_err(|_| ())
 }
-

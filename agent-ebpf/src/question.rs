@@ -8,16 +8,14 @@ use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{
     bindings::{__sk_buff, bpf_sock},
-    helpers::generated::{
-        bpf_get_prandom_u32, bpf_ktime_get_boot_ns, bpf_ktime_get_ns, bpf_loop, bpf_skb_load_bytes,
-    },
+    helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_boot_ns, bpf_ktime_get_ns, bpf_loop, bpf_skb_load_bytes},
     macros::cgroup_skb,
     programs::SkBuffContext,
 };
 use aya_log_ebpf::warn;
 use weir_ebpf::dns::{
-    self, Asked, Asking, DnsCount, Header, MAX_ASKED, Message, Name, NameHash, OPEN_NS, Progress, QUESTION_AT, Questions,
-    kind,
+    self, Asked, Asking, DnsCount, Header, MAX_ASKED, Message, Name, NameHash, OPEN_NS, Progress, QUESTION_AT,
+    Questions, kind,
 };
 
 use crate::{

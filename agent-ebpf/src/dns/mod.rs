@@ -40,7 +40,7 @@ pub const KEEP_SECONDS: u32 = 3600;
 pub const MAX_TTL_SECONDS: u32 = 604_800;
 
 /// Most entries that one cgroup can have learnt in one namespace. An address takes one for each port, and one.
-pub const LEARNT_PER_CGROUP: u64 = 1024;
+pub const LEARNT_PER_CGROUP: u64 = 2048;
 
 /// Most entries that one namespace can have learnt.
 pub const LEARNT_PER_NETNS: u64 = 8192;

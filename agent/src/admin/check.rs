@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Context, Ended, Failure};
 use crate::{
-    config::{Config, ConfigError, Endpoint, Endpoints, HostPattern, Intercept, OtherPaths, Problem, load_with_files},
+    config::{Config, ConfigError, Endpoint, Endpoints, Intercept, OtherPaths, Problem, load_with_files},
     mask::Masks,
 };
 
@@ -96,21 +96,7 @@ fn warnings(path: &Path, config: &Config) -> Vec<String> {
     if config.endpoints.is_empty() {
         warnings.push("no endpoint is registered: nothing is intercepted".into());
     }
-    for endpoint in &config.endpoints {
-        let wildcards: Vec<&str> = endpoint.hosts.iter().map(String::as_str).filter(|host| is_wildcard(host)).collect();
-        if !wildcards.is_empty() {
-            warnings.push(format!(
-                "endpoint `{}`: {} not intercepted: this version learns the addresses of exact hosts only; name each host",
-                endpoint.name,
-                wildcards.join(", ") + if wildcards.len() == 1 { " is" } else { " are" },
-            ));
-        }
-    }
     warnings
-}
-
-fn is_wildcard(host: &str) -> bool {
-    matches!(host.parse(), Ok(HostPattern::Below(_)))
 }
 
 impl fmt::Display for Report<'_> {

@@ -32,6 +32,8 @@ pub struct Status {
     pub flows: FlowsStatus,
     /// In the order of the configuration.
     pub endpoints: Vec<EndpointStatus>,
+    /// Questions and answers about registered names, as the kernel saw them.
+    pub dns: DnsStatus,
     /// Network namespaces with a process in scope.
     pub namespaces: NamespacesStatus,
     /// At most two in each network namespace: IPv4 and IPv6.
@@ -71,6 +73,12 @@ pub struct EndpointStatus {
     pub name: String,
     /// Addresses that the kernel knows for it.
     pub addresses: Vec<IpAddr>,
+    /// How many of them the agent resolved itself, or read in the host's hosts file.
+    pub known: u64,
+    /// How many are from answers that applications got, each namespace's for itself.
+    pub answered: u64,
+    /// How many are from the hosts files of containers, each namespace's for itself.
+    pub listed: u64,
     /// Connections that the kernel redirected.
     pub redirected: u64,
     /// Connections and datagrams that the kernel denied.
@@ -80,6 +88,21 @@ pub struct EndpointStatus {
     /// Calls judged.
     pub calls: u64,
     /// Calls refused, of these.
+    pub refused: u64,
+}
+
+/// Questions and answers about registered names, as the kernel saw them. Counts are since its side was attached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsStatus {
+    /// Answers that addresses were learnt from, or that had none.
+    pub believed: u64,
+    /// Answers from servers that the namespace is not configured with: passed on, and not believed.
+    pub stranger: u64,
+    /// Answers dropped for want of room, or quota, for their addresses.
+    pub no_room: u64,
+    /// Answers dropped because they could not be read to their end.
+    pub unread: u64,
+    /// Questions refused because they could not be remembered.
     pub refused: u64,
 }
 

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Context, Ended, Failure, client,
-    protocol::{EndpointStatus, NamespacesStatus, Status},
+    protocol::{DnsStatus, EndpointStatus, NamespacesStatus, Status},
 };
 
 /// Arguments of `weir status`.
@@ -39,7 +39,7 @@ fn shares_mounts(pid: u32) -> io::Result<bool> {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { version, pid, uptime_ms, log, flows, endpoints, namespaces, listeners, ca } = self;
+        let Self { version, pid, uptime_ms, log, flows, endpoints, dns, namespaces, listeners, ca } = self;
         // Whole seconds: nobody reads an uptime closer.
         let uptime = SignedDuration::from_secs(Duration::from_millis(*uptime_ms).as_secs().cast_signed());
         writeln!(f, "weir {version}, pid {pid}, up {uptime:#}")?;
@@ -57,6 +57,7 @@ impl fmt::Display for Status {
             None => writeln!(f, "ca         none")?,
         }
         namespaces_lines(namespaces, f)?;
+        dns_line(dns, f)?;
         write!(f, "listeners  {}", listeners.len())?;
         for listener in listeners {
             write!(f, "\n           {} in network namespace {}", listener.address, listener.netns)?;
@@ -74,9 +75,17 @@ fn namespaces_lines(namespaces: &NamespacesStatus, f: &mut fmt::Formatter<'_>) -
     writeln!(f, "{denied} connections denied where none was ready")
 }
 
+fn dns_line(dns: &DnsStatus, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let DnsStatus { believed, stranger, no_room, unread, refused } = dns;
+    write!(f, "dns        {believed} answers believed, {stranger} from strangers not, ")?;
+    writeln!(f, "{no_room} dropped for want of room, {unread} unreadable, {refused} questions refused")
+}
+
 fn endpoint_line(endpoint: &EndpointStatus, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let EndpointStatus { name, addresses, redirected, denied, guarded, calls, refused } = endpoint;
-    write!(f, "\nendpoint   {name}: {} addresses, ", addresses.len())?;
+    let EndpointStatus { name, addresses, known, answered, listed, redirected, denied, guarded, calls, refused } =
+        endpoint;
+    write!(f, "\nendpoint   {name}: {} addresses ", addresses.len())?;
+    write!(f, "({known} known, {answered} from answers, {listed} from hosts files of containers), ")?;
     write!(
         f,
         "{redirected} connections redirected, {denied} denied, {guarded} packets stopped, {calls} calls, {refused} of them refused"
@@ -110,12 +119,16 @@ mod tests {
             endpoints: vec![EndpointStatus {
                 name: "billing".into(),
                 addresses: vec![[192, 0, 2, 1].into()],
+                known: 1,
+                answered: 2,
+                listed: 0,
                 redirected: 5,
                 denied: 1,
                 guarded: 3,
                 calls: 9,
                 refused: 2,
             }],
+            dns: DnsStatus { believed: 4, stranger: 1, ..DnsStatus::default() },
             namespaces: NamespacesStatus {
                 serving: 3,
                 limit: 9,
@@ -136,8 +149,9 @@ mod tests {
             "flows      1 open of at most 10, 3 turned away",
             "namespaces 3 served of at most 9, 5 opened, 2 closed, 0 turned away, 0 vanished, 0 failed, 0 announcements lost",
             "           ready after 250 µs (the slowest after 900 µs), 1 connections denied where none was ready",
+            "dns        4 answers believed, 1 from strangers not, 0 dropped for want of room, 0 unreadable, 0 questions refused",
             "           127.0.0.1:4000 in network namespace 1",
-            "endpoint   billing: 1 addresses, 5 connections redirected, 1 denied, 3 packets stopped, 9 calls, 2 of them refused",
+            "endpoint   billing: 1 addresses (1 known, 2 from answers, 0 from hosts files of containers), 5 connections redirected, 1 denied, 3 packets stopped, 9 calls, 2 of them refused",
         ] {
             assert!(text.lines().any(|said| said == line), "{line}\n{text}");
         }

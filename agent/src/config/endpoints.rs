@@ -1,6 +1,9 @@
 //! Which endpoint a host and a port belong to.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::{Endpoint, Host, HostError, HostPattern, PathRefusal, Paths};
 
@@ -11,6 +14,9 @@ pub struct Endpoints {
     /// Suffixes with their leading dot, the longest first.
     below: Vec<(String, u16, Arc<Registered>)>,
 }
+
+/// Ports, each with the endpoint there.
+pub type PortEndpoints = Vec<(u16, Arc<Registered>)>;
 
 /// An endpoint, ready to be asked about paths.
 #[derive(Debug)]
@@ -125,9 +131,36 @@ impl Endpoints {
         let key = (host, port);
         self.exact.get(&key).or_else(|| {
             let (Host::Name(name), port) = &key else { return None };
-            let is_below = |(suffix, p, _): &&(String, u16, _)| p == port && name.ends_with(suffix.as_str());
-            self.below.iter().find(is_below).map(|(.., endpoint)| endpoint)
+            self.by_suffix(name, *port)
         })
+    }
+
+    /// Every pattern that is registered, with every port at which a name that matches it, and no closer one, belongs to an
+    /// endpoint.
+    #[must_use]
+    pub fn patterns(&self) -> Vec<(HostPattern, PortEndpoints)> {
+        let ports: BTreeSet<u16> =
+            self.exact.keys().map(|(_, port)| *port).chain(self.below.iter().map(|(_, port, _)| *port)).collect();
+        let exact: BTreeSet<&Host> = self.exact.keys().map(|(host, _)| host).collect();
+        let below: BTreeSet<&str> = self.below.iter().map(|(suffix, ..)| suffix.as_str()).collect();
+        let at_ports = |endpoint: &dyn Fn(u16) -> Option<Arc<Registered>>| {
+            ports.iter().filter_map(|port| Some((*port, endpoint(*port)?))).collect()
+        };
+        let of_host = |host: &&Host| {
+            let name = host.to_string();
+            (HostPattern::Exact((*host).clone()), at_ports(&|port| self.by_host(&name, port).cloned()))
+        };
+        let of_suffix = |suffix: &&str| {
+            let name = suffix.trim_start_matches('.').to_owned();
+            (HostPattern::Below(name), at_ports(&|port| self.by_suffix(suffix, port).cloned()))
+        };
+        exact.iter().map(of_host).chain(below.iter().map(of_suffix)).collect()
+    }
+
+    /// The endpoint of the longest wildcard that a name, or a suffix with its leading dot, ends with.
+    fn by_suffix(&self, name: &str, port: u16) -> Option<&Arc<Registered>> {
+        let covers = |(suffix, p, _): &&(String, u16, _)| *p == port && name.ends_with(suffix.as_str());
+        self.below.iter().find(covers).map(|(.., endpoint)| endpoint)
     }
 
     /// The hosts whose addresses can be learnt ahead: all but the wildcards.
@@ -171,6 +204,17 @@ mod tests {
             assert_eq!(name(host, port), None, "{host}");
         }
         assert_eq!(index.exact().count(), 3);
+        let patterns = index.patterns().into_iter().map(|(pattern, ports)| {
+            let ports: Vec<_> = ports.iter().map(|(port, of)| format!("{port} {}", of.name())).collect();
+            format!("{pattern}: {}", ports.join(", "))
+        });
+        let expected = [
+            "a.tools.example.com: 443 one, 8443 tools",
+            "2001:db8::1: 443 tools, 8443 tools",
+            "*.example.com: 443 all",
+            "*.tools.example.com: 443 tools, 8443 tools",
+        ];
+        assert_eq!(patterns.collect::<Vec<_>>(), expected);
         assert_eq!(index.by_host("b.example.com", 443).map(|found| found.covers("/other")), Some(Ok(false)));
     }
 

@@ -120,8 +120,7 @@ pub struct Endpoint {
     /// Unique; appears in records, policy and messages. Letters, digits, `.`, `_` and `-`; at most 64.
     pub name: String,
     /// Exact host names (international ones in punycode) or IP literals. `*.suffix` stands for every name below the
-    /// suffix, at any depth, but not for the suffix; its addresses are not learnt yet, so that only what shares an address
-    /// with an exact host is intercepted: `weir check` says so.
+    /// suffix, at any depth, but not for the suffix; their addresses are learnt from the DNS answers that applications get.
     #[schemars(length(min = 1))]
     pub hosts: Vec<String>,
     /// TCP ports.

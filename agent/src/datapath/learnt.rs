@@ -65,7 +65,8 @@ impl Datapath {
     /// [`MapsError`].
     pub fn set_patterns(&self, patterns: &[NamePattern]) -> Result<(), MapsError> {
         let key = self.name_key()?;
-        let wanted: HashMap<u64, Pattern> = patterns.iter().map(|pattern| (pattern.id(&key), pattern.ports())).collect();
+        let wanted: HashMap<u64, Pattern> =
+            patterns.iter().map(|pattern| (pattern.id(&key), pattern.ports())).collect();
         self.maps.patterns.replace(&wanted)?;
         for (key, learnt) in self.maps.learnt.entries() {
             let known = wanted.get(&learnt.pattern).and_then(|pattern| endpoint_at(pattern, key.port));
@@ -101,7 +102,8 @@ impl Datapath {
     /// [`MapsError`].
     pub fn set_resolvers(&self, netns: NetnsCookie, servers: &[IpAddr]) -> Result<(), MapsError> {
         let resolvers = &self.maps.resolvers;
-        let key = |ip: IpAddr| Resolver { netns: netns.0, ip: address::to_kernel(SocketAddr::new(ip, 0)).connected().ip };
+        let key =
+            |ip: IpAddr| Resolver { netns: netns.0, ip: address::to_kernel(SocketAddr::new(ip, 0)).connected().ip };
         let wanted: Vec<Resolver> = servers.iter().map(|ip| key(*ip)).collect();
         for resolver in &wanted {
             resolvers.insert(resolver, &1)?;
@@ -189,9 +191,8 @@ impl Datapath {
         let mut entries = maps.learnt.entries();
         let now = u64::try_from(since_boot().as_nanos()).unwrap_or(u64::MAX);
         let is_crowded = entries.len() > MAX_LEARNT as usize / 2;
-        let is_old = |key: &LearntKey, learnt: &Learnt| {
-            learnt.until_ns < now || is_crowded && !served(NetnsCookie(key.netns))
-        };
+        let is_old =
+            |key: &LearntKey, learnt: &Learnt| learnt.until_ns < now || is_crowded && !served(NetnsCookie(key.netns));
         for (key, _) in entries.extract_if(.., |(key, learnt)| is_old(key, learnt)) {
             maps.learnt.remove(&key)?;
         }

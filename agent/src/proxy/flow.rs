@@ -179,8 +179,8 @@ async fn serve_plain(
     first: Bytes,
     h2: bool,
 ) -> Ending {
-    let Some(endpoint) = shared.names.endpoint_at(flow.dst.0) else {
-        if !shared.names.hosts_at(flow.dst.0).is_empty() {
+    let Some(endpoint) = shared.names.endpoint_at(flow.netns_cookie, flow.dst.0) else {
+        if shared.names.is_registered(flow.netns_cookie, flow.dst.0) {
             reset(stream);
             return Ending::refused("http", format!("plain HTTP, and {} belongs to several endpoints", flow.dst));
         }
@@ -221,7 +221,7 @@ async fn serve_tls(
     first: Bytes,
     hello: ClientHello,
 ) -> Ending {
-    let Some(host) = hello.sni.clone().or_else(|| shared.names.only_host_at(flow.dst.0)) else {
+    let Some(host) = hello.sni.clone().or_else(|| shared.names.only_host_at(flow.netns_cookie, flow.dst.0)) else {
         alert(&mut stream, AlertDescription::UnrecognisedName).await;
         return Ending::refused("tls", format!("no server name, and {} has several registered names", flow.dst));
     };
@@ -241,7 +241,7 @@ async fn serve_tls(
     let server = Arc::new(Server {
         affinity: affinity(flow, &endpoint, Some((host.clone(), wants_h2))),
         netns: flow.netns.clone(),
-        addresses: shared.names.candidates(Some(&host), flow.dst.0),
+        addresses: shared.names.candidates(flow.netns_cookie, Some(&host), flow.dst.0),
         tls: Some(ServerTls { name: name.clone(), alpn: offered, verifier: shared.verifier_of(&endpoint) }),
         plain_h2: false,
         patience: shared.connect_patience(),
@@ -305,7 +305,7 @@ async fn serve_foreign_name(
     host: &str,
     ech: bool,
 ) -> Ending {
-    let proven = if shared.names.denies_other_names(flow.dst.0) {
+    let proven = if shared.names.denies_other_names(flow.netns_cookie, flow.dst.0) {
         Err("its endpoint takes no other names (other_names = \"deny\")".to_owned())
     } else if ech {
         // The name that counts may be another one, the registered one for example.

@@ -42,7 +42,6 @@ mod versions;
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -64,7 +63,7 @@ use self::{
     versions::Versions,
 };
 pub use self::{
-    names::{KnownAddress, NamesError},
+    names::{Addresses, KnownAddress, NamesError},
     namespaces::{Inherited, Lent, Namespaces, NamespacesError, NamespacesStatus},
 };
 use crate::{
@@ -74,7 +73,7 @@ use crate::{
         payload::Payloads,
     },
     config::{Config, Registered},
-    datapath::Datapath,
+    datapath::{Datapath, DnsCounts},
     identity::Workloads,
     mask::{MaskKey, Masks},
     mcp,
@@ -136,7 +135,7 @@ pub(crate) struct Shared {
     payloads: Payloads,
     log: Log,
     telemetry: Telemetry,
-    names: Names,
+    names: Arc<Names>,
     pool: Pool,
     calls: Calls,
     legacy: LegacyPaths,
@@ -183,7 +182,7 @@ impl Proxy {
         } = parts;
         let limits = &config.limits;
         let shared = Shared {
-            names: Names::new(&config.endpoints)?,
+            names: Arc::new(Names::new(&config.endpoints, datapath.clone())?),
             pool: Pool::new(Duration::from_millis(limits.pool_idle_ms)),
             calls: Calls::new(limits.open_calls),
             legacy: LegacyPaths::new(limits.open_calls),
@@ -209,10 +208,11 @@ impl Proxy {
 
     /// Learns the registered addresses, once now and then for as long as the proxy runs.
     pub async fn start_names(&self) {
-        let Shared { names, datapath, counters, .. } = &*self.shared;
+        let Shared { names, counters, .. } = &*self.shared;
+        names.register();
         // What the hosts file knows need not wait for a server of names that may be slow or down.
-        let listed = names.learn_listed(datapath);
-        let resolved = names.resolve(datapath, |host| !listed.contains(host)).await;
+        let listed = names.learn_listed();
+        let resolved = names.resolve(|host| !listed.contains(host)).await;
         counters.set_unresolved(resolved.unresolved);
         let mut holds = if listed.is_empty() { resolved.holds } else { Duration::ZERO };
         let shared = Arc::clone(&self.shared);
@@ -222,9 +222,11 @@ impl Proxy {
                     () = tokio::time::sleep(holds) => {}
                     () = shared.drain.started() => return,
                 }
-                let listed = shared.names.learn_listed(&shared.datapath);
+                // Again: another agent may have begun to take over, and given up.
+                shared.names.register();
+                let listed = shared.names.learn_listed();
                 let mut resolved = tokio::select! {
-                    resolved = shared.names.resolve(&shared.datapath, |_| true) => resolved,
+                    resolved = shared.names.resolve(|_| true) => resolved,
                     () = shared.drain.started() => return,
                 };
                 resolved.unresolved.retain(|(host, _)| !listed.iter().any(|known| known.to_string() == *host));
@@ -247,6 +249,8 @@ impl Proxy {
                 if let Err(error) = shared.datapath.sweep(UNACCEPTED) {
                     tracing::warn!(%error, "flows that nobody accepted could not be swept");
                 }
+                let names = Arc::clone(&shared.names);
+                let _ = tokio::task::spawn_blocking(move || names.sweep()).await;
                 for call in shared.calls.expire(ADRIFT) {
                     shared.end_in_background(call, Outcome::Broken);
                 }
@@ -261,7 +265,7 @@ impl Proxy {
     }
 
     /// The addresses that have been learnt for an endpoint.
-    pub fn addresses_of(&self, endpoint: &str) -> Vec<IpAddr> {
+    pub fn addresses_of(&self, endpoint: &str) -> Addresses {
         self.shared.names.addresses_of(endpoint)
     }
 
@@ -273,6 +277,11 @@ impl Proxy {
     /// Takes over what another agent has learnt; told to the kernel with the next names.
     pub fn adopt_addresses(&self, addresses: Vec<KnownAddress>) {
         self.shared.names.adopt(addresses);
+    }
+
+    /// What became of the questions and answers about registered names.
+    pub fn dns_counts(&self) -> DnsCounts {
+        self.shared.names.dns_counts()
     }
 
     /// The proxy's state.

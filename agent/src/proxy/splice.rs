@@ -53,7 +53,7 @@ pub(crate) async fn is_another_server(shared: &Shared, flow: &FlowContext, host:
         .connect(tcp, name, &[], deadline)
         .await
         .map_err(|e| format!("the server does not prove that it is {host}: {e}"))?;
-    for registered in shared.names.hosts_at(flow.dst.0) {
+    for registered in shared.names.names_at(flow.netns_cookie, flow.dst.0) {
         if crate::tls::certificate_covers(stream.get_ref().1, &registered) {
             return Err(format!("the server's certificate for it is good for the registered {registered} as well"));
         }

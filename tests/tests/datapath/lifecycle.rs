@@ -84,7 +84,7 @@ fn detaching_leaves_nothing() {
 
     let bpffs = scene.world.bpffs().join("weir");
     let detached = detach(&bpffs).unwrap();
-    assert_eq!(detached.programs.len(), 11);
+    assert_eq!(detached.programs.len(), 13);
     assert!(detached.programs.contains(&"weir_connect4".to_owned()));
     assert!(detached.maps > 0);
     assert!(!bpffs.exists());

@@ -6,9 +6,11 @@
 
 mod census;
 mod denial;
+mod distrust;
 mod guard;
 mod handover;
 mod kernel;
+mod learning;
 mod lifecycle;
 mod redirect;
 mod scene;

@@ -10,13 +10,15 @@ use jiff::Timestamp;
 use crate::{
     admin::{
         detach::{login_uid, record_and_detach},
-        protocol::{self, CaStatus, Detached, EndpointStatus, FlowsStatus, ListenerStatus, LogStatus, Status},
+        protocol::{
+            self, CaStatus, Detached, DnsStatus, EndpointStatus, FlowsStatus, ListenerStatus, LogStatus, Status,
+        },
         server::{Operations, Peer},
     },
     audit::{event::Requester, log::Log},
     config::Config,
-    datapath::{Datapath, EndpointCounts, EndpointIndex},
-    proxy::{Namespaces, NamespacesStatus, Proxy},
+    datapath::{Datapath, DnsCounts, EndpointCounts, EndpointIndex},
+    proxy::{Addresses, Namespaces, NamespacesStatus, Proxy},
     tls::Minter,
 };
 
@@ -51,8 +53,19 @@ impl Running {
                 _ => EndpointCounts::default(),
             };
             let (calls, refused) = self.proxy.calls_of(&endpoint.name);
-            let addresses = self.proxy.addresses_of(&endpoint.name);
-            EndpointStatus { name: endpoint.name.clone(), addresses, redirected, denied, guarded, calls, refused }
+            let Addresses { all, known, answered, listed } = self.proxy.addresses_of(&endpoint.name);
+            EndpointStatus {
+                name: endpoint.name.clone(),
+                addresses: all.into_iter().collect(),
+                known: known as u64,
+                answered: answered as u64,
+                listed: listed as u64,
+                redirected,
+                denied,
+                guarded,
+                calls,
+                refused,
+            }
         };
         self.config.endpoints.iter().enumerate().map(of).collect()
     }
@@ -86,6 +99,11 @@ impl Running {
         }
     }
 
+    fn dns(&self) -> DnsStatus {
+        let DnsCounts { believed, stranger, no_room, unread, refused } = self.proxy.dns_counts();
+        DnsStatus { believed, stranger, no_room, unread, refused }
+    }
+
     fn ca(&self) -> Option<CaStatus> {
         let intermediate = self.minter.intermediate();
         let facts = intermediate.facts();
@@ -115,6 +133,7 @@ impl Operations for Running {
                 over_limit: proxy.flows_over_limit,
             },
             endpoints: self.endpoints(),
+            dns: self.dns(),
             namespaces: self.namespaces(&namespaces),
             listeners: listeners
                 .into_iter()

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::*;
 use crate::admin::{
     client::{self, ClientError},
-    protocol::{FlowsStatus, LogStatus, NamespacesStatus},
+    protocol::{DnsStatus, FlowsStatus, LogStatus, NamespacesStatus},
 };
 
 /// An agent that remembers who detached it.
@@ -24,6 +24,7 @@ fn a_status() -> Status {
         log: LogStatus { id: "08643dae".into(), epoch: 2, seq: Some(41), failure: None },
         flows: FlowsStatus { open: 1, limit: 10, over_limit: 0 },
         endpoints: Vec::new(),
+        dns: DnsStatus::default(),
         namespaces: NamespacesStatus::default(),
         listeners: Vec::new(),
         ca: None,

@@ -126,6 +126,7 @@ impl Inner {
             self.shared.tasks.spawn(accept::run(Arc::clone(&self.shared), place, listener));
         }
         self.counters.opened();
+        self.shared.names.read_files(&self.runtime, published.netns(), id, witness.map(|witness| witness.pid));
         let since = std::time::Instant::now();
         self.found().insert(id, Served { netns, published, listeners, witness, since, end });
         Ok(())
@@ -137,6 +138,7 @@ impl Inner {
         let cookie = published.netns();
         drop(published);
         self.counters.closed();
+        self.shared.names.forget_files(cookie);
         tracing::info!(netns = cookie.0, "a network namespace has no process in scope any more");
         let _accepting_runs_there = self.runtime.enter();
         let shared = Arc::clone(&self.shared);
@@ -148,6 +150,14 @@ impl Inner {
             end.cancel();
             shared.pool.forget(cookie);
         });
+    }
+
+    /// Reads the files of every namespace that is served, again.
+    pub(super) fn read_files(&self) {
+        // Copied: whoever opens a namespace waits for the lock.
+        for (netns, Entry { id, witness, .. }) in self.found().cookies_and_entries() {
+            self.shared.names.read_files(&self.runtime, netns, id, witness.map(|witness| witness.pid));
+        }
     }
 
     /// Takes stock of what is found, and brings it to what is desired.

@@ -99,6 +99,12 @@ impl Found {
         self.served.iter().map(entry).collect()
     }
 
+    /// The same, each with its namespace's cookie.
+    pub(super) fn cookies_and_entries(&self) -> Vec<(NetnsCookie, Entry)> {
+        let cookies = self.served.values().map(|served| served.published.netns());
+        cookies.zip(self.entries()).collect()
+    }
+
     /// The namespaces themselves.
     pub(super) fn namespaces(&self) -> Vec<Netns> {
         self.served.values().map(|served| served.netns.clone()).collect()

@@ -127,6 +127,7 @@ impl Manager {
                 }
                 () = self.inner.recount.notified(), if census.is_none() => census = Some(self.start_census()),
                 _ = check.tick(), if census.is_none() => {
+                    self.inner.read_files();
                     if let Ok(lost) = self.announced.lost() {
                         self.inner.counters.lost(lost);
                     }
