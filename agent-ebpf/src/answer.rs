@@ -33,6 +33,11 @@ use crate::{
 const DROP: i32 = 0;
 const PASS: i32 = 1;
 
+// How reading an answer ends: numbers, not an enum, because they live in a map.
+const BELIEVED: u64 = DnsCount::Believed as u64;
+const NO_ROOM: u64 = DnsCount::NoRoom as u64;
+const UNREAD: u64 = DnsCount::Unread as u64;
+
 const NAME_STEPS: u32 = 256;
 const NS_PER_S: u64 = 1_000_000_000;
 
@@ -49,7 +54,7 @@ struct Reading {
     netns: u64,
     now_ns: u64,
     ended: u64,
-    /// A `DnsCount`: how it went.
+    /// How it went.
     outcome: u64,
     learnt: Learnt,
 }
@@ -124,12 +129,12 @@ fn look(ctx: &SkBuffContext) -> Option<DnsCount> {
         (*until_ns, *endpoint, *several) = (0, 0, 0);
         (*cgroup, *of, *pattern) = (bpf_skb_cgroup_id(ctx.skb.skb), name, (*asked).pattern);
         (*from, *text_len) = (LearntFrom::Answer as u32, len);
-        (*reading).outcome = DnsCount::Unread as u64;
+        (*reading).outcome = UNREAD;
     }
     run(read_answer, MAX_ANSWER_STEPS, &walk);
     Some(match unsafe { (*reading).outcome } {
-        0 => DnsCount::Believed,
-        2 => DnsCount::NoRoom,
+        BELIEVED => DnsCount::Believed,
+        NO_ROOM => DnsCount::NoRoom,
         // The application asks again, over TCP; what came of it is learnt.
         _ if header.is_truncated() => DnsCount::Believed,
         _ => DnsCount::Unread,
@@ -185,13 +190,13 @@ unsafe extern "C" fn read_answer(_: u64, walk: *mut c_void) -> i64 {
         Event::More => 0,
         Event::Bad => 1,
         Event::End => {
-            reading.outcome = DnsCount::Believed as u64;
+            reading.outcome = BELIEVED;
             1
         }
         Event::Address(ip, ttl) => match learn(reading, ip, ttl) {
             Ok(()) => 0,
             Err(()) => {
-                reading.outcome = DnsCount::NoRoom as u64;
+                reading.outcome = NO_ROOM;
                 1
             }
         },

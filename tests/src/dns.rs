@@ -175,10 +175,10 @@ impl NameServer {
                     Err(_) => continue,
                 };
                 let Some(question) = Question::read(&bytes[..len]) else { continue };
+                log.lock().unwrap_or_else(PoisonError::into_inner).push(question.clone());
                 for answer in answers(&question) {
                     let _ = socket.send_to(&answer, from);
                 }
-                log.lock().unwrap_or_else(PoisonError::into_inner).push(question);
             }
         };
         Self { asked, stop, thread: Some(thread::spawn(serve)) }

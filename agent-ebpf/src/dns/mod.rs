@@ -67,7 +67,7 @@ const RCODE: u16 = 0x000f;
 impl Header {
     /// None if it is not there.
     #[inline(always)]
-    pub fn read(message: &impl Message) -> Option<Self> {
+    pub fn read(message: &(impl Message + ?Sized)) -> Option<Self> {
         let [id, flags, questions, answers] = message.words(0)?;
         Some(Self { id, flags, questions, answers })
     }

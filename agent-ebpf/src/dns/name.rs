@@ -14,6 +14,29 @@ pub trait Message {
     fn address(&self, at: u32) -> Option<[u32; 4]>;
 }
 
+/// Outside the programs.
+impl Message for [u8] {
+    fn byte(&self, at: u32) -> Option<u8> {
+        self.get(at as usize).copied()
+    }
+
+    fn bytes4(&self, at: u32) -> Option<[u8; 4]> {
+        self.get(at as usize..)?.first_chunk().copied()
+    }
+
+    fn words(&self, at: u32) -> Option<[u16; 4]> {
+        let bytes: &[u8; 8] = self.get(at as usize..)?.first_chunk()?;
+        let words = bytes.as_chunks::<2>().0;
+        Some([words[0], words[1], words[2], words[3]].map(u16::from_be_bytes))
+    }
+
+    fn address(&self, at: u32) -> Option<[u32; 4]> {
+        let bytes: &[u8; 16] = self.get(at as usize..)?.first_chunk()?;
+        let words = bytes.as_chunks::<4>().0;
+        Some([words[0], words[1], words[2], words[3]].map(u32::from_ne_bytes))
+    }
+}
+
 /// What one step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
@@ -55,7 +78,7 @@ impl Name {
 
     /// One step.
     #[inline(always)]
-    pub fn step(&mut self, message: &impl Message, key: &HashKey) -> Progress {
+    pub fn step(&mut self, message: &(impl Message + ?Sized), key: &HashKey) -> Progress {
         let Some(byte) = message.byte(self.at) else { return Progress::Bad };
         if self.label > 0 {
             self.label -= 1;
@@ -88,7 +111,7 @@ impl Name {
     }
 
     #[inline(always)]
-    fn jump(&mut self, message: &impl Message, high: u8) -> Progress {
+    fn jump(&mut self, message: &(impl Message + ?Sized), high: u8) -> Progress {
         let Some(low) = message.byte(self.at + 1) else { return Progress::Bad };
         let to = u32::from(u16::from_be_bytes([high & !POINTER, low]));
         if to >= self.before {

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use endpoints::{Endpoints, EndpointsError, Registered};
+pub use endpoints::{Endpoints, EndpointsError, PortEndpoints, Registered};
 pub use error::{ConfigError, Position, Problem};
 pub use host::{Host, HostError, HostPattern};
 pub use load::{load, load_with_files};
