@@ -103,11 +103,3 @@ pub(crate) fn count_dns(what: DnsCount) {
         add(unsafe { &mut *count }, 1);
     }
 }
-
-/// Counts what became of a question or an answer.
-#[inline(always)]
-pub(crate) fn count_dns(what: DnsCount) {
-    if let Some(count) = DNS_COUNTS.get_ptr_mut(what as u32) {
-        unsafe { *count += 1 };
-    }
-}

@@ -5,8 +5,6 @@
 
 use core::ptr;
 
-use core::ptr;
-
 use aya_ebpf::{
     bindings::bpf_sock,
     helpers::generated::{bpf_sk_fullsock, bpf_skb_cgroup_id},
