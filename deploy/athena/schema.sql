@@ -31,11 +31,14 @@ CREATE EXTERNAL TABLE records_raw (
     http_response:struct<code:int>,
     traffic:struct<bytes:bigint,bytes_in:bigint,bytes_out:bigint>,
     caller:struct<sub:string,issuer:string,groups:array<string>>,
+    checkpoint:string,
     credential:struct<kind:string,role_arn:string,session_name:string>,
-    flow:struct<`end`:string,id:string,protocol:string,shadow:struct<kind:string,evidence:string>>,
-    lifecycle:struct<boot_id:string,check:string,config_digest:string,connections:bigint,cut_bytes:bigint,healthy:boolean,kind:string,login_uid:bigint,lost_records:bigint,open_calls:bigint,pid:bigint,reason:string,since:bigint,takeover:boolean,uid:bigint,until:bigint,version:string>,
+    flow:struct<`end`:string,id:string,protocol:string,shadow:struct<evidence:string,kind:string>,tally:string>,
+    lifecycle:struct<boot_id:string,bytes:bigint,check:string,config_digest:string,connections:bigint,cut_bytes:bigint,healthy:boolean,kind:string,login_uid:bigint,lost_records:bigint,open_calls:bigint,pid:bigint,reason:string,segments:bigint,since:bigint,takeover:boolean,through_hash:string,through_seq:bigint,uid:bigint,until:bigint,version:string>,
     masked:map<string,bigint>,
     mcp:struct<call_id:string,duration_ms:bigint,edits:array<string>,endpoint:string,era:string,error:string,events:string,http_status:bigint,id:string,method:string,name:string,outcome:string,params:string,phase:string,protocol_version:string,result:string,session_id:string,trace_id:string>,
+    reconciliation:string,
+    signing_key:string,
     verdict:struct<action:string,approval_id:string,approver:string,policy:string,reason:string>,
     workload:struct<cgroup:string,cgroup_id:bigint,container:struct<id:string,runtime:string>,id:string,kind:string,pod:struct<uid:string>,process:struct<comm:string,exe:string,pid:bigint,started_ns:bigint,uid:bigint>,unit:string>>
 )
@@ -78,11 +81,14 @@ CREATE EXTERNAL TABLE records (
     http_response:struct<code:int>,
     traffic:struct<bytes:bigint,bytes_in:bigint,bytes_out:bigint>,
     caller:struct<sub:string,issuer:string,groups:array<string>>,
+    checkpoint:string,
     credential:struct<kind:string,role_arn:string,session_name:string>,
-    flow:struct<`end`:string,id:string,protocol:string,shadow:struct<kind:string,evidence:string>>,
-    lifecycle:struct<boot_id:string,check:string,config_digest:string,connections:bigint,cut_bytes:bigint,healthy:boolean,kind:string,login_uid:bigint,lost_records:bigint,open_calls:bigint,pid:bigint,reason:string,since:bigint,takeover:boolean,uid:bigint,until:bigint,version:string>,
+    flow:struct<`end`:string,id:string,protocol:string,shadow:struct<evidence:string,kind:string>,tally:string>,
+    lifecycle:struct<boot_id:string,bytes:bigint,check:string,config_digest:string,connections:bigint,cut_bytes:bigint,healthy:boolean,kind:string,login_uid:bigint,lost_records:bigint,open_calls:bigint,pid:bigint,reason:string,segments:bigint,since:bigint,takeover:boolean,through_hash:string,through_seq:bigint,uid:bigint,until:bigint,version:string>,
     masked:map<string,bigint>,
     mcp:struct<call_id:string,duration_ms:bigint,edits:array<string>,endpoint:string,era:string,error:string,events:string,http_status:bigint,id:string,method:string,name:string,outcome:string,params:string,phase:string,protocol_version:string,result:string,session_id:string,trace_id:string>,
+    reconciliation:string,
+    signing_key:string,
     verdict:struct<action:string,approval_id:string,approver:string,policy:string,reason:string>,
     workload:struct<cgroup:string,cgroup_id:bigint,container:struct<id:string,runtime:string>,id:string,kind:string,pod:struct<uid:string>,process:struct<comm:string,exe:string,pid:bigint,started_ns:bigint,uid:bigint>,unit:string>>
 )
