@@ -15,12 +15,13 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use aya_log_ebpf::{debug, warn};
-use weir_ebpf::{Address, Denial, Flow, ListenerPorts, PendingKey, UNREGISTERED, dns};
+use weir_ebpf::{Address, CANARY, Denial, Flow, ListenerPorts, PendingKey, UNREGISTERED, dns};
 
 use crate::{
     announce::announce,
     counters::{Outcome, count, count_denial},
     destinations,
+    heartbeat::{count_open, is_open, is_stale, mark_counted},
     listener::{is_ours_v4, is_ours_v6},
     maps::{FLOW, LISTENERS, ORIGIN, PENDING, SETTINGS, store, stored, unstore},
     origin::{SOCK_STREAM, adopt},
@@ -120,7 +121,7 @@ fn intercept(ctx: &SockAddrContext, destination: &Address) -> Option<Verdict> {
     let netns = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
     let origin = unsafe { stored(&ORIGIN, sock(ctx)) };
     if !origin.is_some_and(|origin| origin.in_scope != 0) {
-        if !task_in_scope() {
+        if !task_in_scope() && !destination.is_canary() {
             return None;
         }
         adopt(sock(ctx), netns, false);
@@ -131,6 +132,11 @@ fn intercept(ctx: &SockAddrContext, destination: &Address) -> Option<Verdict> {
     let tgid = (pid_tgid >> 32) as u32;
     let listeners = unsafe { LISTENERS.get(&netns) };
     let endpoint = endpoint_of(netns, &destination.connected(), listeners)?;
+    if endpoint != CANARY && is_open() {
+        count_open(endpoint);
+        mark_counted(sock(ctx));
+        return None;
+    }
 
     let uid_gid = bpf_get_current_uid_gid();
     let flow = Flow {
@@ -171,6 +177,9 @@ fn intercept(ctx: &SockAddrContext, destination: &Address) -> Option<Verdict> {
 /// The endpoint that `destination` belongs to, if it is to be taken.
 #[inline(always)]
 fn endpoint_of(netns: u64, destination: &Address, listeners: Option<&ListenerPorts>) -> Option<u32> {
+    if destination.is_canary() {
+        return Some(CANARY);
+    }
     if let Some(endpoint) = destinations::endpoint_of(netns, destination) {
         return Some(endpoint);
     }
@@ -203,6 +212,10 @@ fn redirect(ctx: &SockAddrContext, flow: Flow, listeners: Option<&ListenerPorts>
     let ours = if is_v4 { is_ours_v4(ctx, port) } else { is_ours_v6(ctx, port) };
     if !ours {
         return Err(Denial::DeadListener);
+    }
+    // It would wait for an `accept()` that may never come.
+    if is_stale() {
+        return Err(Denial::StaleAgent);
     }
     if !has_room(&flow) {
         return Err(Denial::NoRoom);

@@ -10,6 +10,8 @@ pub(crate) enum Outcome {
     Redirected,
     Denied,
     Guarded,
+    /// No agent was alive, and the operator wants that let through.
+    FailedOpen,
 }
 
 /// Counts one attempt to reach an endpoint: seen, and how it ended.
@@ -17,12 +19,13 @@ pub(crate) enum Outcome {
 pub(crate) fn count(endpoint: u32, outcome: Outcome) {
     let Some(counters) = ENDPOINTS.get_ptr_mut(endpoint) else { return };
     // A per-CPU slot: a program is not interrupted by another instance of itself on this CPU.
-    let EndpointCounters { seen, redirected, denied, guarded, failed_open: _ } = unsafe { &mut *counters };
+    let EndpointCounters { seen, redirected, denied, guarded, failed_open } = unsafe { &mut *counters };
     *seen += 1;
     match outcome {
         Outcome::Redirected => *redirected += 1,
         Outcome::Denied => *denied += 1,
         Outcome::Guarded => *guarded += 1,
+        Outcome::FailedOpen => *failed_open += 1,
     }
 }
 

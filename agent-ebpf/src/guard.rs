@@ -16,6 +16,7 @@ use weir_ebpf::Origin;
 use crate::{
     counters::{Outcome, count},
     destinations,
+    heartbeat::{count_open, is_counted, is_open},
     maps::{AGENT_CGROUPS, ORIGIN, stored},
     packet::Packet,
     report::is_due,
@@ -37,8 +38,14 @@ pub(crate) fn weir_guard(ctx: SkBuffContext) -> i32 {
         return PASS;
     }
     // A reset brings a server nothing but the news that a connection is over.
-    let is_adopted = origin.is_some_and(|origin| origin.in_scope != 0);
-    if !is_adopted && !socket_in_scope(&ctx) || packet.is_bare_reset(&ctx) {
+    let mark = origin.map_or(0, |origin| origin.in_scope);
+    if mark == 0 && !socket_in_scope(&ctx) || packet.is_bare_reset(&ctx) {
+        return PASS;
+    }
+    if is_open() {
+        if !is_counted(mark) {
+            count_open(endpoint);
+        }
         return PASS;
     }
     count(endpoint, Outcome::Guarded);

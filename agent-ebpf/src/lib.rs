@@ -17,6 +17,18 @@ pub const MAX_CGROUP_LEVEL: i32 = 16;
 /// How many endpoints can be counted, the unregistered one included.
 pub const MAX_ENDPOINTS: u32 = 1024;
 
+/// The endpoint index of [`Address::CANARY`], beyond those of endpoints.
+pub const CANARY: u32 = MAX_ENDPOINTS;
+
+/// An agent that has not stamped for longer than this, in nanoseconds, is taken for dead.
+pub const MAX_SILENCE_NS: u64 = 5_000_000_000;
+
+/// The stamp of no agent: the programs ask for no sign of life.
+pub const NO_HEARTBEAT: u64 = 0;
+
+/// The stamp of an agent that has ended in order: long ago.
+pub const ENDED: u64 = 1;
+
 /// How many flows can wait for the agent to accept them.
 pub const MAX_PENDING: u32 = 65_536;
 
@@ -41,6 +53,17 @@ impl Address {
     pub const LOOPBACK_V4: u32 = 0x7f00_0001_u32.to_be();
     /// The last word of `::1`, in network byte order.
     pub const LOOPBACK_V6_LAST: u32 = 1_u32.to_be();
+
+    /// Where the agent connects to see that it is redirected: `0.87.69.82:1`. The kernel sends nothing to `0.0.0.0/8`
+    /// (`__mkroute_output`, net/ipv4/route.c), so without the redirect it fails at once.
+    pub const CANARY: Self = Self::v4(0x0057_4552_u32.to_be(), 1);
+
+    /// Whether this is [`Self::CANARY`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_canary(&self) -> bool {
+        self.is_v4() && self.ip[3] == Self::CANARY.ip[3] && self.port == Self::CANARY.port
+    }
 
     /// From an IPv4 address in network byte order and a port in host byte order.
     #[inline(always)]
@@ -145,7 +168,8 @@ pub struct Origin {
     pub netns: u64,
     /// That task's thread group id, in the initial pid namespace.
     pub tgid: u32,
-    /// 1 if that cgroup was in scope then, or a task in scope has connected the socket since; else 0.
+    /// 1 if that cgroup was in scope then, or a task in scope has connected the socket since; 2 if that connection was let
+    /// through and counted because no agent was alive; else 0.
     pub in_scope: u32,
     /// 1 if a task in scope has used it to ask a server of names; else 0.
     pub asks: u32,
@@ -193,6 +217,20 @@ pub struct Settings {
     pub take_all: u32,
     /// 1 if tasks in scope may make raw IP sockets, else 0.
     pub allow_raw: u32,
+    /// 1 if connections are let through while no agent is alive, else 0.
+    pub fail_open: u32,
+}
+
+/// What was let through while no agent was alive, on one CPU.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FailedOpen {
+    /// How many connections, datagrams, and packets of sockets that belong to neither.
+    pub connections: u64,
+    /// The first: nanoseconds since boot, suspend included.
+    pub first_ns: u64,
+    /// The last.
+    pub last_ns: u64,
 }
 
 /// The namespace of an [`Announcement`] that could not tell it. No namespace has this cookie.
@@ -243,7 +281,7 @@ pub struct EndpointCounters {
     pub denied: u64,
     /// Packets that the egress guard stopped on the way out.
     pub guarded: u64,
-    /// Let through because the agent was down and the operator chose so, which this version does not have: 0.
+    /// Let through because no agent was alive and the operator chose so.
     pub failed_open: u64,
 }
 
@@ -265,11 +303,13 @@ pub enum Denial {
     RawSocket = 5,
     /// `bind()` to the port of an agent's listener by somebody else. Belongs to no endpoint.
     ReservedPort = 6,
+    /// The agent listens, and has shown no sign of life for too long.
+    StaleAgent = 7,
 }
 
 impl Denial {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NoListener,
         Self::DeadListener,
         Self::NoRoom,
@@ -277,6 +317,7 @@ impl Denial {
         Self::Datagram,
         Self::RawSocket,
         Self::ReservedPort,
+        Self::StaleAgent,
     ];
 }
 
@@ -287,7 +328,8 @@ const _: () = {
     assert!(size_of::<Origin>() == 32);
     assert!(size_of::<Agent>() == 16);
     assert!(size_of::<ListenerPorts>() == 8);
-    assert!(size_of::<Settings>() == 8);
+    assert!(size_of::<Settings>() == 12);
+    assert!(size_of::<FailedOpen>() == 24);
     assert!(size_of::<Announcement>() == 32);
     assert!(size_of::<EndpointCounters>() == 40);
 };

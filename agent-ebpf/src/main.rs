@@ -31,6 +31,8 @@ mod destinations;
 #[cfg(target_arch = "bpf")]
 mod guard;
 #[cfg(target_arch = "bpf")]
+mod heartbeat;
+#[cfg(target_arch = "bpf")]
 mod listener;
 #[cfg(target_arch = "bpf")]
 mod maps;

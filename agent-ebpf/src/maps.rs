@@ -10,8 +10,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use weir_ebpf::{
-    Address, Agent, Denial, EndpointCounters, Flow, ListenerPorts, MAX_ENDPOINTS, MAX_PENDING, Origin, PendingKey,
-    Settings,
+    Address, Agent, Denial, EndpointCounters, FailedOpen, Flow, ListenerPorts, MAX_ENDPOINTS, MAX_PENDING, Origin,
+    PendingKey, Settings,
     dns::{DnsCount, HashKey, Learnt, LearntKey, MAX_LEARNT, Pattern, Questions, Quota, Resolver},
 };
 
@@ -76,7 +76,15 @@ pub(crate) static PENDING: HashMap<PendingKey, Flow> = HashMap::with_max_entries
 pub(crate) static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 
 #[map]
-pub(crate) static ENDPOINTS: PerCpuArray<EndpointCounters> = PerCpuArray::with_max_entries(MAX_ENDPOINTS, 0);
+pub(crate) static ENDPOINTS: PerCpuArray<EndpointCounters> = PerCpuArray::with_max_entries(MAX_ENDPOINTS + 1, 0);
+
+/// When an agent last said that it is alive: nanoseconds since boot, suspend included.
+#[map]
+pub(crate) static HEARTBEAT: Array<u64> = Array::with_max_entries(1, 0);
+
+/// What was let through without an agent, until an agent has recorded it.
+#[map]
+pub(crate) static FAILED_OPEN: PerCpuArray<FailedOpen> = PerCpuArray::with_max_entries(1, 0);
 
 /// Indexed by `Denial`.
 #[map]

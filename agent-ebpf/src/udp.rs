@@ -10,6 +10,7 @@ use crate::{
     connect::port,
     counters::{Outcome, count, count_denial},
     destinations,
+    heartbeat::{count_open, is_open, mark_counted},
     origin::adopt,
     report::is_due,
     scope::{task_in_scope, task_is_agent},
@@ -42,6 +43,13 @@ fn judge(ctx: &SockAddrContext, destination: &Address) -> i32 {
     }
     let Some(endpoint) = destinations::endpoint_of(netns, &destination.connected()) else { return PASS };
     if task_is_agent() || !task_in_scope() {
+        return PASS;
+    }
+    if is_open() {
+        count_open(endpoint);
+        let sk = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
+        adopt(sk, netns, false);
+        mark_counted(sk);
         return PASS;
     }
     count(endpoint, Outcome::Denied);

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "`aya::Pod` is a promise about layout that only its implementor can make")]
 
 use crate::{
-    Address, Agent, EndpointCounters, Flow, ListenerPorts, Origin, PendingKey, Settings,
+    Address, Agent, EndpointCounters, FailedOpen, Flow, ListenerPorts, Origin, PendingKey, Settings,
     dns::{HashKey, Learnt, LearntKey, Pattern, Quota, Resolver},
 };
 
@@ -13,5 +13,5 @@ macro_rules! pod {
     )+};
 }
 
-pod!(Address, Agent, EndpointCounters, Flow, ListenerPorts, Origin, PendingKey, Settings);
+pod!(Address, Agent, EndpointCounters, FailedOpen, Flow, ListenerPorts, Origin, PendingKey, Settings);
 pod!(HashKey, Learnt, LearntKey, Pattern, Quota, Resolver);

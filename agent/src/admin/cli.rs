@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Context, Ended, Failure, audit, ca, check, detach, doctor, run, schema, status, upgrade};
+use super::{Context, Ended, Failure, audit, ca, canary, check, detach, doctor, run, schema, status, upgrade};
 
 /// Makes every call to an MCP server visible, attributable, governed and signed, without touching the application.
 #[derive(Debug, clap::Parser)]
@@ -34,6 +34,9 @@ enum Command {
     Audit(Printing<audit::Args>),
     /// Manage the certificate authority that workloads trust.
     Ca(Printing<ca::Args>),
+    /// Connect where only the redirect answers: the agent's watchdog runs it.
+    #[command(hide = true)]
+    Canary(canary::Args),
     /// Print the JSON Schema of the configuration.
     #[command(hide = true)]
     Schema(schema::Args),
@@ -66,6 +69,7 @@ impl Cli {
             Command::Detach(Printing { args, json }) => detach::execute(&args, &context(json)),
             Command::Audit(Printing { args, json }) => audit::execute(&args, &context(json)),
             Command::Ca(Printing { args, json }) => ca::execute(&args, &context(json)),
+            Command::Canary(args) => canary::execute(&args),
             Command::Schema(args) => schema::execute(&args, &context(true)),
         }
     }

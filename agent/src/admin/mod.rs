@@ -17,6 +17,7 @@ use crate::config::{Config, ConfigError, load};
 
 pub mod audit;
 pub mod ca;
+pub mod canary;
 pub mod check;
 mod cli;
 pub mod client;

@@ -40,6 +40,21 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// The intermediate that signs leaves; absent when there is none.
     pub ca: Option<CaStatus>,
+    /// What the watchdog looks at: links, maps, a canary.
+    pub checks: Vec<CheckStatus>,
+}
+
+/// One thing that the watchdog looks at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// `links`, `maps` or `canary`.
+    pub name: String,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// Since when.
+    pub since: Timestamp,
+    /// What was found last, in words.
+    pub detail: String,
 }
 
 /// The audit log.
@@ -85,6 +100,8 @@ pub struct EndpointStatus {
     pub denied: u64,
     /// Packets that the kernel stopped on their way out.
     pub guarded: u64,
+    /// Let through by the kernel because no agent was alive (`on_failure = "open"`).
+    pub failed_open: u64,
     /// Calls judged.
     pub calls: u64,
     /// Calls refused, of these.

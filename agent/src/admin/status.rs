@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Context, Ended, Failure, client,
-    protocol::{DnsStatus, EndpointStatus, NamespacesStatus, Status},
+    protocol::{CheckStatus, DnsStatus, EndpointStatus, NamespacesStatus, Status},
 };
 
 /// Arguments of `weir status`.
@@ -39,7 +39,7 @@ fn shares_mounts(pid: u32) -> io::Result<bool> {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { version, pid, uptime_ms, log, flows, endpoints, dns, namespaces, listeners, ca } = self;
+        let Self { version, pid, uptime_ms, log, flows, endpoints, dns, namespaces, listeners, ca, checks } = self;
         // Whole seconds: nobody reads an uptime closer.
         let uptime = SignedDuration::from_secs(Duration::from_millis(*uptime_ms).as_secs().cast_signed());
         writeln!(f, "weir {version}, pid {pid}, up {uptime:#}")?;
@@ -55,6 +55,10 @@ impl fmt::Display for Status {
         match ca {
             Some(ca) => writeln!(f, "ca         {}, until {} ({})", ca.subject, ca.not_after, left(ca.not_after))?,
             None => writeln!(f, "ca         none")?,
+        }
+        for CheckStatus { name, ok, since, detail } in checks {
+            let state = if *ok { "ok" } else { "FAILED" };
+            writeln!(f, "{name:<10} {state} since {since:.0}: {detail}")?;
         }
         namespaces_lines(namespaces, f)?;
         dns_line(dns, f)?;
@@ -82,13 +86,13 @@ fn dns_line(dns: &DnsStatus, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 fn endpoint_line(endpoint: &EndpointStatus, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let EndpointStatus { name, addresses, known, answered, listed, redirected, denied, guarded, calls, refused } =
-        endpoint;
+    let EndpointStatus { name, addresses, known, answered, listed, .. } = endpoint;
+    let EndpointStatus { redirected, denied, guarded, failed_open, calls, refused, .. } = endpoint;
     write!(f, "\nendpoint   {name}: {} addresses ", addresses.len())?;
     write!(f, "({known} known, {answered} from answers, {listed} from hosts files of containers), ")?;
     write!(
         f,
-        "{redirected} connections redirected, {denied} denied, {guarded} packets stopped, {calls} calls, {refused} of them refused"
+        "{redirected} connections redirected, {denied} denied, {guarded} packets stopped, {failed_open} let through without an agent, {calls} calls, {refused} of them refused"
     )
 }
 
@@ -125,6 +129,7 @@ mod tests {
                 redirected: 5,
                 denied: 1,
                 guarded: 3,
+                failed_open: 4,
                 calls: 9,
                 refused: 2,
             }],
@@ -141,17 +146,24 @@ mod tests {
             },
             listeners: vec![ListenerStatus { netns: 1, address: ([127, 0, 0, 1], 4000).into() }],
             ca: Some(CaStatus { subject: "CN=weir".into(), not_after: soon }),
+            checks: vec![CheckStatus {
+                name: "canary".into(),
+                ok: false,
+                since: Timestamp::UNIX_EPOCH,
+                detail: "not redirected".into(),
+            }],
         };
         let text = status.to_string();
         for line in [
             "weir 1.2.3, pid 7, up 1h 1m 1s",
             "log        08643dae epoch 2, last record 41, healthy",
+            "canary     FAILED since 1970-01-01T00:00:00Z: not redirected",
             "flows      1 open of at most 10, 3 turned away",
             "namespaces 3 served of at most 9, 5 opened, 2 closed, 0 turned away, 0 vanished, 0 failed, 0 announcements lost",
             "           ready after 250 µs (the slowest after 900 µs), 1 connections denied where none was ready",
             "dns        4 answers believed, 1 from strangers not, 0 dropped for want of room, 0 unreadable, 0 questions refused",
             "           127.0.0.1:4000 in network namespace 1",
-            "endpoint   billing: 1 addresses (1 known, 2 from answers, 0 from hosts files of containers), 5 connections redirected, 1 denied, 3 packets stopped, 9 calls, 2 of them refused",
+            "endpoint   billing: 1 addresses (1 known, 2 from answers, 0 from hosts files of containers), 5 connections redirected, 1 denied, 3 packets stopped, 4 let through without an agent, 9 calls, 2 of them refused",
         ] {
             assert!(text.lines().any(|said| said == line), "{line}\n{text}");
         }

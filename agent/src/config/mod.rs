@@ -99,7 +99,7 @@ pub enum TcpScope {
 pub enum OnFailure {
     /// Unreachable rather than unwatched.
     Closed,
-    /// Let through, and counted. Not supported by this version, and refused.
+    /// Let through, and counted, once no agent has shown a sign of life for five seconds, or at once when it was stopped.
     Open,
 }
 

@@ -102,7 +102,6 @@ listen = "tcp:1"
             "3:34: `/e/` is not a cgroup's path; begin with `/`, without `//`, `.`, `..` or a `/` at the end, as in `/system.slice`",
             "4:12: `/a` is both in `cgroups` and in `exclude`; keep one of them",
             "5:7: `all` is not supported by this version; use `registered`",
-            "6:14: `open` is not supported by this version; use `closed`",
             "8:8: `one two` cannot be a name; use 1 to 64 letters, digits, `.`, `_` and `-`",
             "9:10: `bücher.example` is not ASCII; write international names in punycode (`xn--…`)",
             "9:41: `x.example` twice in one endpoint; keep one of them",

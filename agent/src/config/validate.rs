@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Config, Endpoint, HostPattern, Mask, OnFailure, Paths, TcpScope,
+    Config, Endpoint, HostPattern, Mask, Paths, TcpScope,
     load::{Findings, Step},
     ranges,
 };
@@ -86,9 +86,6 @@ fn intercept(config: &Config, findings: &mut Findings<'_>) {
     }
     if intercept.tcp == TcpScope::All {
         findings.add(&place("tcp"), "`all` is not supported by this version", "use `registered`");
-    }
-    if intercept.on_failure == OnFailure::Open {
-        findings.add(&place("on_failure"), "`open` is not supported by this version", "use `closed`");
     }
 }
 

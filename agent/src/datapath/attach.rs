@@ -22,6 +22,7 @@ use super::{
     maps::{self, Maps, MapsError},
     pins::{PinError, Pins},
     sys::{self, Hook},
+    watch,
 };
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir-ebpf.o"));
@@ -62,17 +63,19 @@ pub struct AttachOptions<'a> {
 
 impl AttachOptions<'_> {
     fn settings(&self) -> Settings {
-        Settings { take_all: self.take_all.into(), allow_raw: self.allow_raw.into() }
+        Settings { take_all: self.take_all.into(), allow_raw: self.allow_raw.into(), fail_open: 0 }
     }
 }
 
 /// The agent's own programs, loaded, for as long as it lives.
 #[derive(Debug)]
 pub(super) struct Programs {
-    bpffs: PathBuf,
-    base: CgroupId,
+    pub(super) bpffs: PathBuf,
+    pub(super) base: CgroupId,
     base_dir: OwnedFd,
-    programs: Vec<(&'static str, Hook, ProgramFd)>,
+    pub(super) programs: Vec<(&'static str, Hook, ProgramFd)>,
+    /// Those of the pinned maps, where they could be read.
+    pub(super) map_ids: Vec<Option<u32>>,
     /// As this agent wants them.
     settings: Mutex<Settings>,
 }
@@ -171,10 +174,11 @@ impl Datapath {
             base: options.cgroups.base_id(),
             base_dir,
             programs,
+            map_ids: watch::map_ids(&pins),
             settings: Mutex::new(options.settings()),
         };
         let datapath = Self { maps, programs: Arc::new(programs) };
-        datapath.set(|_| options.settings())?;
+        datapath.set(|present| Settings { fail_open: present.fail_open, ..options.settings() })?;
 
         let takeover = datapath.programs.attach(&pins)?;
         pins.remove_others(&PROGRAMS.map(|(name, _)| name))?;
@@ -213,7 +217,7 @@ impl Datapath {
         self.set(|settings| Settings { allow_raw: allow_raw.into(), ..settings })
     }
 
-    fn set(&self, change: impl FnOnce(Settings) -> Settings) -> Result<(), MapsError> {
+    pub(super) fn set(&self, change: impl FnOnce(Settings) -> Settings) -> Result<(), MapsError> {
         let settings = &self.maps.settings;
         let mut map = settings.lock();
         let changed = change(map.get(&0, 0).map_err(settings.failed())?);

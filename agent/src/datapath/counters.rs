@@ -18,7 +18,7 @@ pub struct EndpointCounts {
     pub denied: u64,
     /// Packets that the egress guard stopped.
     pub guarded: u64,
-    /// Let through because no agent was alive; 0 unless so configured.
+    /// Let through because no agent was alive; 0 with `on_failure = "closed"`.
     pub failed_open: u64,
 }
 
@@ -39,6 +39,8 @@ pub struct DenialCounts {
     pub raw_socket: u64,
     /// Somebody else's `bind()` to a listener's port.
     pub reserved_port: u64,
+    /// The agent had shown no sign of life for too long.
+    pub stale_agent: u64,
 }
 
 impl Datapath {
@@ -81,6 +83,7 @@ impl Datapath {
             datagram: count(Denial::Datagram)?,
             raw_socket: count(Denial::RawSocket)?,
             reserved_port: count(Denial::ReservedPort)?,
+            stale_agent: count(Denial::StaleAgent)?,
         })
     }
 }

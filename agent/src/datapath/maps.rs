@@ -12,12 +12,12 @@ use aya::{
 };
 use thiserror::Error;
 use weir_ebpf::{
-    Address, Agent, EndpointCounters, Flow, ListenerPorts, Origin, PendingKey, Settings,
+    Address, Agent, EndpointCounters, FailedOpen, Flow, ListenerPorts, Origin, PendingKey, Settings,
     dns::{HashKey, Learnt, LearntKey, Pattern, Quota, Resolver},
 };
 
 /// The maps that are pinned, so that they outlive the agent.
-pub(super) const PINNED: [&str; 20] = [
+pub(super) const PINNED: [&str; 22] = [
     "AGENTS",
     "AGENT_CGROUPS",
     "SCOPE",
@@ -26,6 +26,8 @@ pub(super) const PINNED: [&str; 20] = [
     "LISTENERS",
     "PENDING",
     "SETTINGS",
+    "HEARTBEAT",
+    "FAILED_OPEN",
     "ENDPOINTS",
     "DENIALS",
     "FLOW",
@@ -86,6 +88,8 @@ pub(super) struct Maps {
     pub(super) listeners: Hashed<u64, ListenerPorts>,
     pub(super) pending: Hashed<PendingKey, Flow>,
     pub(super) settings: Shared<Array<MapData, Settings>>,
+    pub(super) heartbeat: Shared<Array<MapData, u64>>,
+    pub(super) failed_open: Shared<PerCpuArray<MapData, FailedOpen>>,
     pub(super) endpoints: Shared<PerCpuArray<MapData, EndpointCounters>>,
     pub(super) denials: Shared<PerCpuArray<MapData, u64>>,
     pub(super) origin: Shared<SkStorage<MapData, Origin>>,
@@ -109,6 +113,8 @@ impl Maps {
             listeners: take(ebpf, "LISTENERS")?,
             pending: take(ebpf, "PENDING")?,
             settings: take(ebpf, "SETTINGS")?,
+            heartbeat: take(ebpf, "HEARTBEAT")?,
+            failed_open: take(ebpf, "FAILED_OPEN")?,
             endpoints: take(ebpf, "ENDPOINTS")?,
             denials: take(ebpf, "DENIALS")?,
             origin: take(ebpf, "ORIGIN")?,

@@ -17,6 +17,7 @@ mod cgroup;
 mod counters;
 mod features;
 mod flows;
+mod heartbeat;
 mod learnt;
 mod listeners;
 mod log;
@@ -28,8 +29,14 @@ mod process_file;
 mod registry;
 mod sock_diag;
 mod sys;
+mod watch;
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::Serialize;
 pub use weir_ebpf::ABI;
@@ -43,6 +50,7 @@ pub use self::{
     cgroup::{CgroupError, CgroupPath, CgroupTree},
     counters::{DenialCounts, EndpointCounts},
     features::{Feature, kernel_features},
+    heartbeat::{MAX_SILENCE, Unwatched},
     learnt::{DnsCounts, LearntAddress, LearntFrom, NamePattern},
     listeners::{ListenError, Listeners, Published},
     log::{KernelLog, LogError, Verbosity},
@@ -52,6 +60,10 @@ pub use self::{
     pins::{Detached, PinError, detach},
     process_file::{FileError, ProcessRoot},
 };
+
+/// Where `weir canary` connects: the kernel sends nothing there, the programs redirect it.
+pub(crate) const CANARY_ADDRESS: (Ipv4Addr, u16) =
+    (Ipv4Addr::from_bits(weir_ebpf::Address::CANARY.ip[3].swap_bytes()), weir_ebpf::Address::CANARY.port as u16);
 
 /// The way to the programs' maps. Cheap to clone; ending it leaves the programs attached.
 #[derive(Debug, Clone)]
@@ -81,6 +93,8 @@ pub struct SocketCookie(pub u64);
 pub struct EndpointIndex(pub(crate) u32);
 
 impl EndpointIndex {
+    /// The agent's own, made to see that it is redirected.
+    pub const CANARY: Self = Self(weir_ebpf::CANARY);
     /// Taken, but registered by nobody.
     pub const UNREGISTERED: Self = Self(weir_ebpf::UNREGISTERED);
 }

@@ -93,6 +93,14 @@ struct LinkInfo {
     reserved_2: u32,
 }
 
+/// How `struct bpf_prog_info` and `struct bpf_map_info` begin.
+#[repr(C)]
+#[derive(Default)]
+struct ObjectInfo {
+    r#type: u32,
+    id: u32,
+}
+
 #[repr(C)]
 struct CgroupHandle {
     handle_bytes: u32,
@@ -171,6 +179,16 @@ pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<CgroupLinkInfo> {
     unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
     let LinkInfo { prog_id, cgroup_id, .. } = info;
     Ok(CgroupLinkInfo { program_id: prog_id, cgroup_id })
+}
+
+/// The id of a program or a map.
+pub(super) fn object_id(object: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut info = ObjectInfo::default();
+    let mut attr =
+        InfoAttr { bpf_fd: raw(object), info_len: size_of_val(&info) as u32, info: ptr::from_mut(&mut info) as u64 };
+    // SAFETY: the kernel writes at most `info_len` bytes to `info`, which lives until the call returns.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
+    Ok(info.id)
 }
 
 /// Opens a cgroup's directory by id, as `O_PATH`. Needs `CAP_DAC_READ_SEARCH`; `ESTALE` when the cgroup is gone.

@@ -9,7 +9,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Shared, flow};
-use crate::datapath::{ClientAddr, FlowFacts, Netns, NetnsCookie};
+use crate::datapath::{ClientAddr, EndpointIndex, FlowFacts, Netns, NetnsCookie};
 
 /// A listener, and the namespace it is in.
 #[derive(Debug, Clone)]
@@ -60,6 +60,11 @@ fn admit(shared: &Arc<Shared>, place: &Place, stream: TcpStream, peer: SocketAdd
         tracing::warn!(%peer, "a connection to the listener has no original destination and is closed");
         return;
     };
+    if facts.endpoint == EndpointIndex::CANARY {
+        // Hanging up is the answer.
+        shared.counters.canary();
+        return;
+    }
     let Ok(permit) = Arc::clone(&shared.places).try_acquire_owned() else {
         shared.counters.over_limit();
         tracing::warn!(%peer, "a connection is refused: as many flows are open as limits.flows allows");

@@ -284,6 +284,11 @@ impl Proxy {
         self.shared.names.dns_counts()
     }
 
+    /// How many canaries have arrived.
+    pub fn canaries(&self) -> u64 {
+        self.shared.counters.canaries.load(Ordering::Relaxed)
+    }
+
     /// The proxy's state.
     pub fn status(&self) -> ProxyStatus {
         let shared = &self.shared;
@@ -427,6 +432,7 @@ impl LegacyPaths {
 struct Counters {
     over_limit: AtomicU64,
     unattributed: AtomicU64,
+    canaries: AtomicU64,
     unresolved: Mutex<Vec<(String, String)>>,
     /// By endpoint: messages judged, and refused of these.
     judged: Mutex<HashMap<String, (u64, u64)>>,
@@ -442,6 +448,10 @@ impl Counters {
 
     fn over_limit(&self) {
         self.over_limit.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn canary(&self) {
+        self.canaries.fetch_add(1, Ordering::Relaxed);
     }
 
     fn unattributed(&self) {

@@ -20,6 +20,7 @@ mod hostile_json;
 mod hostile_tls;
 mod http;
 mod legacy;
+mod life;
 mod names;
 mod oauth;
 mod refusals;

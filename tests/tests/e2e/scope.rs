@@ -86,5 +86,6 @@ fn assert_let_go(stage: &Stage, agent: &Agent<'_>, curl: &Curl) {
     assert_eq!(records.life().last(), Some(&"detached"), "{}", records.summary());
     let detached = records.0.last().expect("a record");
     assert_eq!(detached.event()["lifecycle"]["uid"], 0, "{}", detached.line);
+    assert!(detached.event()["lifecycle"]["pid"].as_u64().is_some_and(|pid| pid > 1), "{}", detached.line);
     agent.verify();
 }

@@ -17,7 +17,10 @@ use super::{
     wire::{Wire, failed},
 };
 use crate::{
-    admin::{run::record_life, socket::SocketFile},
+    admin::{
+        run::{Health, record_life},
+        socket::SocketFile,
+    },
     audit::{
         event::Life,
         log::{Log, LogOptions},
@@ -37,6 +40,7 @@ pub(in crate::admin) struct Estate {
     pub(in crate::admin) proxy: Proxy,
     pub(in crate::admin) namespaces: Namespaces,
     pub(in crate::admin) datapath: Datapath,
+    pub(in crate::admin) health: Health,
     pub(in crate::admin) log: Log,
     pub(in crate::admin) log_options: LogOptions,
 }
@@ -103,6 +107,7 @@ impl Estate {
         let mut wire = greet().map_err(Failed::Harmless)?;
         let successor = Successor::of(&wire);
         tracing::info!("a new agent takes over");
+        self.health.hands_off(true);
         let queue = match self.lend(&mut wire).and_then(|()| self.release(runtime)) {
             Ok(queue) => queue,
             Err(error) => {
@@ -207,6 +212,7 @@ impl Estate {
         if let Err(error) = self.datapath.reclaim() {
             tracing::error!(%error, "the programs of the agent that failed stay attached");
         }
+        self.health.hands_off(false);
         let life = Life::KeptOn { reason: reason.to_string() };
         if let Err(error) = runtime.block_on(record_life(&self.log, life)) {
             tracing::error!(%error, "that another agent failed could not be recorded");

@@ -10,7 +10,9 @@ mod numbers;
 mod operations;
 mod origin;
 mod parts;
+mod pulse;
 mod reporting;
+mod watchdog;
 
 use std::{
     fmt::Display,
@@ -27,13 +29,16 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use weir_certs::Host as CertHost;
 
+pub(super) use self::watchdog::Health;
 use self::{
     ending::{Ending, StopSignals},
     numbers::Numbers,
     operations::Running,
     origin::{Begun, Origin},
     parts::{certificate_hosts, scope, verifiers, workloads},
+    pulse::Pulse,
     reporting::Reporting,
+    watchdog::Watchdog,
 };
 use super::{
     Context, Ended, Failure,
@@ -92,9 +97,6 @@ pub fn execute(args: &Args, context: &Context) -> Result<Ended, Failure> {
 pub fn refuse_what_is_not_there(config: &Config) -> Result<(), Failure> {
     if config.intercept.tcp == TcpScope::All {
         return Err(Failure::Usage("intercept.tcp = \"all\" is not supported yet; use \"registered\"".into()));
-    }
-    if config.intercept.on_failure == OnFailure::Open {
-        return Err(Failure::Usage("intercept.on_failure = \"open\" is not supported yet; use \"closed\"".into()));
     }
     Ok(())
 }
@@ -170,11 +172,15 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         Agent::Started { version: env!("CARGO_PKG_VERSION"), config_digest, boot_id: options.boot_id.clone() };
     let first = [started, Agent::Attached { takeover }];
     let Begun { namespaces, predecessor } = origin.begin(&log, &options, &proxy, first).await?;
+    datapath.set_fail_open(config.intercept.on_failure == OnFailure::Open).map_err(failed)?;
+    // Taking over, at once: the other agent has stopped saying that it is alive.
+    let early = predecessor.is_some().then(|| Pulse::start(datapath.clone(), log.clone()));
     let namespaces =
         Namespaces::open(&proxy, cgroups, scope.clone(), announcements, namespaces).await.map_err(failed)?;
     learn_names(&proxy, predecessor.is_some()).await;
     proxy.start_housekeeping();
     datapath.set_scope(&scope.include, &scope.exclude).map_err(failed)?;
+    let pulse = early.unwrap_or_else(|| Pulse::start(datapath.clone(), log.clone()));
     namespaces.recount();
     namespaces.close_old_connections();
 
@@ -185,6 +191,8 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         log: log.clone(),
         namespaces: namespaces.clone(),
     });
+    let health = Health::new();
+    let watchdog = Watchdog::start(health.clone(), datapath.clone(), proxy.clone(), log.clone());
     let running = Arc::new(Running::new(
         Arc::clone(&config),
         proxy.clone(),
@@ -192,6 +200,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         log.clone(),
         namespaces.clone(),
         Arc::clone(&minter),
+        health.clone(),
     ));
     let stop = CancellationToken::new();
     let renewal = tokio::spawn(renew(authority, hosts, Arc::clone(&minter)));
@@ -205,12 +214,13 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         terms: Terms::of(&config),
         proxy: proxy.clone(),
         namespaces: namespaces.clone(),
-        datapath,
+        datapath: datapath.clone(),
+        health,
         log: log.clone(),
         log_options: options,
     };
     let ending = stop_signals.or_successor(&next, Arc::new(estate)).await?;
-    drop(next);
+    drop((next, watchdog, pulse));
     reporting.withdraw();
     let patience = Duration::from_millis(config.limits.drain_ms);
     match &ending {
@@ -219,6 +229,9 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
             tracing::info!(reason, "draining");
             // From here on new connections are denied in the kernel instead of waiting for an accept that never comes.
             namespaces.withdraw();
+            if let Err(error) = datapath.fall_silent() {
+                tracing::warn!(%error, "the programs find out by themselves that the agent ends");
+            }
             proxy.drain(patience).await;
         }
         Ending::Replaced(HandedOver { lost }) => {

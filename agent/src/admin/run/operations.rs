@@ -7,6 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
+use super::watchdog::Health;
 use crate::{
     admin::{
         detach::{login_uid, record_and_detach},
@@ -30,6 +31,7 @@ pub(super) struct Running {
     log: Log,
     namespaces: Namespaces,
     minter: Arc<Minter>,
+    health: Health,
     started: Instant,
 }
 
@@ -41,14 +43,15 @@ impl Running {
         log: Log,
         namespaces: Namespaces,
         minter: Arc<Minter>,
+        health: Health,
     ) -> Self {
-        Self { config, proxy, datapath, log, namespaces, minter, started: Instant::now() }
+        Self { config, proxy, datapath, log, namespaces, minter, health, started: Instant::now() }
     }
 
     fn endpoints(&self) -> Vec<EndpointStatus> {
         let of = |(n, endpoint): (usize, &crate::config::Endpoint)| {
             let counts = EndpointIndex::of_endpoint(n).map(|index| self.datapath.counts(index));
-            let EndpointCounts { redirected, denied, guarded, .. } = match counts {
+            let EndpointCounts { redirected, denied, guarded, failed_open, .. } = match counts {
                 Some(Ok(counts)) => counts,
                 _ => EndpointCounts::default(),
             };
@@ -63,6 +66,7 @@ impl Running {
                 redirected,
                 denied,
                 guarded,
+                failed_open,
                 calls,
                 refused,
             }
@@ -140,12 +144,20 @@ impl Operations for Running {
                 .map(|(netns, address)| ListenerStatus { netns: netns.0, address })
                 .collect(),
             ca: self.ca(),
+            checks: self.health.checks(),
         }
     }
 
     async fn detach(&self, by: Peer) -> Result<Detached, String> {
         let Peer { uid, gid: _, pid } = by;
         let by = Requester { uid, pid, login_uid: pid.and_then(login_uid) };
-        record_and_detach(&self.log, &self.config.intercept.bpffs, by).await
+        // Or the watchdog would attach again what is detached.
+        self.health.hands_off(true);
+        let detached = record_and_detach(&self.log, &self.config.intercept.bpffs, by).await;
+        match detached {
+            Ok(_) => self.health.detached(),
+            Err(_) => self.health.hands_off(false),
+        }
+        detached
     }
 }

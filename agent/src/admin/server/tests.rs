@@ -28,6 +28,7 @@ fn a_status() -> Status {
         namespaces: NamespacesStatus::default(),
         listeners: Vec::new(),
         ca: None,
+        checks: Vec::new(),
     }
 }
 
