@@ -17,7 +17,7 @@ fn query_shows_what_matches() {
         (&["--method", "tools/call", "--outcome", "broken"], 1),
         (&["--tool", "nothing"], 0),
         (&["--verdict", "deny"], 8),
-        (&["--workload", "0a1b"], all - 14),
+        (&["--workload", "0a1b"], all - 15),
         (&["--endpoint", "billing"], all - 19),
         (&["--call", "0001"], 16),
         (&["--text", "SIGTERM"], 1),

@@ -226,7 +226,7 @@ const ATTACKS: &[(&str, Attack, Said)] = &[
     (
         "a key that vouches for itself",
         |_| forged_rotation(Some(9)),
-        ["key_not_vouched", "key_not_vouched", "key_not_vouched"],
+        ["key_not_vouched", "key_not_vouched", "forked"],
     ),
     (
         "a stolen key that was replaced",
@@ -238,7 +238,7 @@ const ATTACKS: &[(&str, Attack, Said)] = &[
             });
             only(&g, stolen.lines)
         },
-        ["stale_key", "stale_key", "stale_key"],
+        ["stale_key", "stale_key", "forked"],
     ),
     (
         "roll the epoch back",
