@@ -287,7 +287,8 @@ fn every_key_is_documented() {
             };
             let inline = |line: &&str| {
                 let table = line.split_once("`{ ").and_then(|(_, rest)| rest.split_once(" }`"));
-                let named = |(table, _): (&str, &str)| table.split(", ").any(|item| item.split(' ').next() == Some(key));
+                let named =
+                    |(table, _): (&str, &str)| table.split(", ").any(|item| item.split(' ').next() == Some(key));
                 line.starts_with("| `") && table.is_some_and(named)
             };
             let Some(row) = text.lines().find(own) else {

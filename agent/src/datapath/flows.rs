@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::time::{ClockId, clock_gettime};
-use weir_ebpf::{Flow, FlowKey, MAX_OPEN, MAX_PENDING};
+use weir_ebpf::{CANARY, Flow, FlowKey, MAX_OPEN, MAX_PENDING};
 
 use super::{
     CgroupId, ClientAddr, Datapath, EndpointIndex, FlowFacts, NetnsCookie, OriginalDst, SocketCookie, address,
@@ -45,6 +45,10 @@ impl Datapath {
         let arrived = &self.maps.arrived;
         let flow = found(arrived.lock().get(&connection.as_fd().as_raw_fd(), 0)).map_err(arrived.failed())?;
         let Some(flow) = flow else { return Ok(None) };
+        if flow.endpoint == CANARY {
+            // Nobody's flow: it is in no books.
+            return Ok(Some(flow.into()));
+        }
         Ok(self.maps.open.get(&flow.key())?.map(FlowFacts::from))
     }
 

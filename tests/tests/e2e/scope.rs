@@ -84,7 +84,7 @@ fn assert_let_go(stage: &Stage, agent: &Agent<'_>, curl: &Curl) {
     assert_eq!(free.status, 200, "{free:#?}");
     let records = agent.records();
     assert_eq!(records.life().last(), Some(&"detached"), "{}", records.summary());
-    let detached = records.0.last().expect("a record");
+    let detached = records.filter(|record| record.event()["lifecycle"]["kind"] == "detached").last().expect("a record");
     assert_eq!(detached.event()["lifecycle"]["uid"], 0, "{}", detached.line);
     assert!(detached.event()["lifecycle"]["pid"].as_u64().is_some_and(|pid| pid > 1), "{}", detached.line);
     agent.verify();

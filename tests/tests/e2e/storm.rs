@@ -85,7 +85,7 @@ fn a_storm_of_connections_survives_kill_9_and_reconciles() {
 
     let said = agent.command(&["audit", "verify", "--json"]);
     let report: Value = serde_json::from_str(&said.stdout).expect("a report");
-    let reconciled = &report["reconciled"];
+    let reconciled = &report["logs"][0]["reconciled"];
     let records = agent.records();
     let tallies: Vec<&Value> =
         records.0.iter().map(|record| &record.event()["reconciliation"]).filter(|tally| tally.is_object()).collect();

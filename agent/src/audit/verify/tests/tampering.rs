@@ -223,11 +223,7 @@ const ATTACKS: &[(&str, Attack, Said)] = &[
         ["head_differs", "forked", "forked"],
     ),
     ("a key that nobody vouched for", |_| forged_rotation(None), ["key_not_vouched", "key_not_vouched", "forked"]),
-    (
-        "a key that vouches for itself",
-        |_| forged_rotation(Some(9)),
-        ["key_not_vouched", "key_not_vouched", "forked"],
-    ),
+    ("a key that vouches for itself", |_| forged_rotation(Some(9)), ["key_not_vouched", "key_not_vouched", "forked"]),
     (
         "a stolen key that was replaced",
         |_| {
