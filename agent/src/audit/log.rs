@@ -20,7 +20,9 @@ use super::{
     head::Head,
     ocsf,
     open_calls::Mark,
+    parts,
     queue::{Jobs, Queue},
+    quota::Quota,
     recovery::{OpenError, Recovery, boot_id},
     report::Report,
     writer::{self, Epoch},
@@ -78,6 +80,11 @@ pub enum AppendError {
     /// The event cannot be written as JSON.
     #[error("the record cannot be written as JSON: {0}")]
     Render(Arc<serde_json::Error>),
+    /// The log has reached its quota.
+    #[error(
+        "the audit log has reached audit.max_bytes ({0}), and nothing can be deleted because it is not shipped; raise it, or mend the sink that `weir status` names"
+    )]
+    Full(u64),
     /// The agent that the log was handed over to has not kept it.
     #[error("the agent that keeps the audit log has not kept the record: {0}")]
     Declined(String),
@@ -135,6 +142,7 @@ pub struct Log {
     room: Arc<Semaphore>,
     report: Arc<Report>,
     flows: Arc<Mutex<FlowCounts>>,
+    quota: Option<Quota>,
 }
 
 /// What the writer is asked to do.
@@ -185,7 +193,10 @@ impl Log {
 
     fn waiting(report: Arc<Report>) -> (Self, Jobs) {
         let (queue, jobs) = mpsc::channel(QUEUE_RECORDS);
-        (Self { queue, room: Arc::new(Semaphore::new(QUEUE_KIB)), report, flows: Arc::default() }, Jobs::new(jobs))
+        (
+            Self { queue, room: Arc::new(Semaphore::new(QUEUE_KIB)), report, flows: Arc::default(), quota: None },
+            Jobs::new(jobs),
+        )
     }
 
     /// Writes what an earlier agent left unsaid: `outcome = "unknown"` for each call it left open, and that the log was
@@ -213,12 +224,42 @@ impl Log {
     /// # Errors
     /// [`AppendError`]: the record is not in the log.
     pub async fn append(&self, event: Event) -> Result<Receipt, AppendError> {
-        let mark = Mark::of(&event);
-        let event = ocsf::render(event, Uuid::now_v7()).map_err(|error| AppendError::Render(Arc::new(error)))?;
-        if event.len() > MAX_EVENT {
-            return Err(AppendError::TooLarge(event.len()));
+        if let Some(quota) = &self.quota {
+            quota.admits(&event, self.report.status().bytes)?;
         }
+        let unwritable = |error| AppendError::Render(Arc::new(error));
+        let (mark, uid) = (Mark::of(&event), Uuid::now_v7());
+        self.append_parts(parts::render(&event, uid).map_err(unwritable)?).await?;
+        let event = ocsf::render(event, uid).map_err(unwritable)?;
         self.send(event, mark).await?.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// What belongs to a record is in the log before it.
+    async fn append_parts(&self, parts: Vec<String>) -> Result<(), AppendError> {
+        let mut answers = Vec::with_capacity(parts.len());
+        for part in parts {
+            answers.push(self.send(part, Mark::None).await?);
+        }
+        for answer in answers {
+            answer.await.map_err(|_| AppendError::Closed)??;
+        }
+        Ok(())
+    }
+
+    /// The same log, kept within a quota.
+    #[must_use]
+    pub fn within(self, audit: &config::Audit) -> Self {
+        Self { quota: audit.max_bytes.map(|most| Quota::new(most, audit.on_full)), ..self }
+    }
+
+    /// Whether there is room for what calls contain, not only for what they are.
+    pub fn keeps_payloads(&self) -> bool {
+        self.quota.is_none_or(|quota| quota.keeps_payloads(self.report.status().bytes))
+    }
+
+    /// Whether the quota is reached.
+    pub fn is_full(&self) -> bool {
+        self.quota.is_some_and(|quota| quota.is_reached(self.report.status().bytes))
     }
 
     /// Queues an event's text; the receipt comes when it is durable.
@@ -227,6 +268,9 @@ impl Log {
         event: String,
         mark: Mark,
     ) -> Result<oneshot::Receiver<Result<Receipt, AppendError>>, AppendError> {
+        if event.len() > MAX_EVENT {
+            return Err(AppendError::TooLarge(event.len()));
+        }
         let kib = (event.len() >> 10) as u32 + 1;
         let room =
             Arc::clone(&self.room).acquire_many_owned(kib).await.map_err(|_: AcquireError| AppendError::Closed)?;

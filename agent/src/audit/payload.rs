@@ -3,7 +3,8 @@
 //! Numbers and string escapes stay as they were written. Text beyond the limit becomes
 //! `{"weir_truncated":{"bytes":N,"hmac_sha256":"<hex>","prefix":"…"}}`: the length and keyed digest of the whole (after
 //! white space was removed), and its beginning. A peer could send such an object itself, so a record that really was cut
-//! also says `event.metadata.is_truncated`.
+//! also says `event.metadata.is_truncated`. With `audit.oversized = "split"` the object also says `"parts":N`: the rest is in so
+//! many records before it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -19,6 +20,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::{
     chain::hex,
+    parts::{Rest, fitting},
     segment::{create_dir, sync_dir},
 };
 
@@ -29,6 +31,8 @@ pub struct Payload {
     text: Box<RawValue>,
     #[serde(skip)]
     truncated: bool,
+    #[serde(skip)]
+    rest: Option<Rest>,
 }
 
 impl Payload {
@@ -39,7 +43,12 @@ impl Payload {
 
     /// A text that stands for a longer one.
     pub(super) fn cut(text: Box<RawValue>) -> Self {
-        Self { text, truncated: true }
+        Self { text, truncated: true, rest: None }
+    }
+
+    /// What of a longer text goes into records of its own.
+    pub(super) fn rest(&self) -> Option<&Rest> {
+        self.rest.as_ref()
     }
 
     /// Whether it stands for a longer text.
@@ -135,12 +144,29 @@ pub(super) fn create_key(path: &Path) -> io::Result<Vec<u8>> {
 pub struct Payloads {
     key: DigestKey,
     limit: usize,
+    split: bool,
 }
 
 impl Payloads {
     /// Payloads of at most `limit` bytes (`audit.payload_bytes`, at least 1 KiB).
     pub fn new(key: DigestKey, limit: usize) -> Self {
-        Self { key, limit: limit.max(1 << 10) }
+        Self { key, limit: limit.max(1 << 10), split: false }
+    }
+
+    /// Whether the rest of a longer text is to be kept too (`audit.oversized`).
+    #[must_use]
+    pub fn splitting(self, split: bool) -> Self {
+        Self { split, ..self }
+    }
+
+    /// What stands for `json` where only its length and keyed digest are kept.
+    ///
+    /// # Errors
+    /// [`NotJson`].
+    pub fn digest(&self, json: &[u8]) -> Result<Payload, NotJson> {
+        let json: &RawValue = serde_json::from_slice(json).map_err(|_| NotJson)?;
+        let (text, _) = Self { limit: 0, split: false, ..self.clone() }.truncated(&compact(json.get()));
+        Ok(Payload::cut(parse(text)?))
     }
 
     /// `json` without white space between tokens, or its marked beginning when that is over the limit.
@@ -152,29 +178,33 @@ impl Payloads {
         let json: &RawValue = serde_json::from_slice(json).map_err(|_| NotJson)?;
         let compacted = compact(json.get());
         let truncated = compacted.len() > self.limit;
-        let text = if truncated { self.truncated(&compacted) } else { compacted };
+        let (text, rest) = if truncated { self.truncated(&compacted) } else { (compacted, None) };
         let text = if text.len() == json.get().len() { json.to_owned() } else { parse(text)? };
-        Ok(Payload { text, truncated })
+        Ok(Payload { text, truncated, rest })
     }
 
-    fn truncated(&self, whole: &str) -> String {
+    /// The marked beginning of `whole`, and what follows it if that is to be kept.
+    fn truncated(&self, whole: &str) -> (String, Option<Rest>) {
         let digest = self.key.digest(whole.as_bytes());
         let start = format!(r#"{{"weir_truncated":{{"bytes":{},"hmac_sha256":"{digest}","prefix":""#, whole.len());
-        let mut text = String::with_capacity(self.limit);
+        let end = if self.split { r#"","parts":4294967295}}"#.len() } else { r#""}}"#.len() };
+        let room = self.limit.saturating_sub(start.len() + end);
+        let prefix = fitting(whole, room);
+        let mut text = String::with_capacity(self.limit.max(start.len()));
         text.push_str(&start);
-        for char in whole.chars() {
+        for char in whole[..prefix].chars() {
             // JSON without white space between tokens holds no control characters: two need an escape.
-            let escaped = matches!(char, '"' | '\\');
-            if text.len() + char.len_utf8() + usize::from(escaped) + r#""}}"#.len() > self.limit {
-                break;
-            }
-            if escaped {
+            if matches!(char, '"' | '\\') {
                 text.push('\\');
             }
             text.push(char);
         }
-        text.push_str(r#""}}"#);
-        text
+        let rest = self.split.then(|| Rest::after(whole, prefix, self.limit, digest));
+        match &rest {
+            Some(rest) => text.push_str(&format!(r#"","parts":{}}}}}"#, rest.count())),
+            None => text.push_str(r#""}}"#),
+        }
+        (text, rest)
     }
 }
 

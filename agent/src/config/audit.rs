@@ -27,6 +27,14 @@ pub struct Audit {
     pub segment_bytes: u64,
     /// Signed statements of the log's head.
     pub checkpoint: Checkpoint,
+    /// What becomes of the rest of a longer payload.
+    pub oversized: Oversized,
+    /// Most bytes of the whole log, at least four segments; default: what the disk holds. The last sixteenth is kept for the
+    /// ends of calls that have left.
+    #[schemars(range(min = 262_144, max = 1_125_899_906_842_624_u64))]
+    pub max_bytes: Option<u64>,
+    /// What happens when `max_bytes` is reached and nothing can be deleted because it is not shipped.
+    pub on_full: OnFull,
     /// Most bytes of shipped segments that are kept. Only what every sink has is ever deleted.
     #[schemars(range(min = 0, max = 1_125_899_906_842_624_u64))]
     pub retain_bytes: u64,
@@ -56,6 +64,28 @@ pub enum Durability {
     Process,
 }
 
+/// `audit.oversized`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Oversized {
+    /// It is not recorded; its length and keyed digest are.
+    #[default]
+    Truncate,
+    /// It is recorded in further records, which are in the log before the record that they belong to.
+    Split,
+}
+
+/// `audit.on_full`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFull {
+    /// Calls are refused.
+    #[default]
+    Refuse,
+    /// Calls go on, and their records have digests in the place of payloads. The log then grows beyond `max_bytes`, slowly.
+    Metadata,
+}
+
 impl Default for Audit {
     fn default() -> Self {
         Self {
@@ -64,6 +94,9 @@ impl Default for Audit {
             payload_bytes: 256 << 10,
             segment_bytes: 64 << 20,
             checkpoint: Checkpoint::default(),
+            oversized: Oversized::Truncate,
+            max_bytes: None,
+            on_full: OnFull::Refuse,
             retain_bytes: 4 << 30,
             retain_days: 30,
             kinesis: None,

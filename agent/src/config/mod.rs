@@ -22,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use audit::{Audit, Durability};
+pub use audit::{Audit, Durability, OnFull, Oversized};
 pub use checkpoint::{Checkpoint, KmsKey};
 pub use endpoints::{Endpoints, EndpointsError, PortEndpoints, Registered};
 pub use error::{ConfigError, Position, Problem};

@@ -72,6 +72,11 @@ const fn keep() -> u64 {
 
 /// Checks what the sinks' keys mean.
 pub(super) fn meaning(audit: &Audit, findings: &mut Findings<'_>) {
+    if let Some(most) = audit.max_bytes.filter(|most| *most < audit.segment_bytes.saturating_mul(4)) {
+        let message = format!("{most} holds less than four segments of {} bytes", audit.segment_bytes);
+        let hint = "raise it, or lower `segment_bytes`: only whole segments can be deleted";
+        findings.add(&["audit".into(), "max_bytes".into()], message, hint);
+    }
     if let Some(kinesis) = &audit.kinesis {
         kinesis_means(kinesis, findings);
     }

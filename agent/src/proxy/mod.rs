@@ -360,8 +360,14 @@ impl Proxy {
 
 impl Shared {
     /// JSON text as a record keeps it.
+    /// What a record always keeps.
     fn payload(&self, masked: &[u8]) -> Option<Payload> {
         self.payloads.fit(masked).ok()
+    }
+
+    /// What a record keeps while the log has room for it.
+    fn content(&self, masked: &[u8]) -> Option<Payload> {
+        if self.log.keeps_payloads() { self.payload(masked) } else { self.payloads.digest(masked).ok() }
     }
 
     fn message_limits(&self) -> mcp::Limits {

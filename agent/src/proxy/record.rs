@@ -131,7 +131,7 @@ impl Shared {
             self.counters.judged(facts.endpoint.name(), note.verdict.action == Action::Deny);
         }
         let masked = self.mask(facts.endpoint.name(), note.tool, message.map_or(&[], |message| &message.raw));
-        let payload = |name| masked.at(&[name]).and_then(|part| self.payload(part.as_bytes()));
+        let payload = |name| masked.at(&[name]).and_then(|part| self.content(part.as_bytes()));
         let mcp = Mcp {
             phase: note.phase,
             call_id: note.call_id,
@@ -269,7 +269,7 @@ impl Shared {
 
     /// A notification as a response's record keeps it.
     pub(crate) fn masked_event(&self, endpoint: &str, tool: Option<&str>, raw: &[u8]) -> Option<Payload> {
-        self.payload(self.mask(endpoint, tool, raw).text.as_bytes())
+        self.content(self.mask(endpoint, tool, raw).text.as_bytes())
     }
 
     fn mask<'t>(&self, endpoint: &str, tool: Option<&str>, raw: &'t [u8]) -> Masked<'t> {

@@ -1,7 +1,6 @@
 //! Kinesis emulators, as their registries ship them.
 
 use std::{
-    env,
     fs::File,
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -25,7 +24,7 @@ impl Emulator {
     /// When it does not come up.
     #[must_use]
     pub fn ferrokinesis(dir: &Path, arguments: &[&str]) -> Self {
-        let mut command = Command::new(installed("WEIR_FERROKINESIS", "tools/bin/ferrokinesis"));
+        let mut command = Command::new(installed("tools/bin/ferrokinesis"));
         let port = free_port();
         command.args(["--port", &port.to_string(), "--region", "us-east-1", "--log-level", "error"]);
         command.args(["--create-stream-ms", "0", "--update-stream-ms", "50"]).args(arguments);
@@ -39,7 +38,7 @@ impl Emulator {
     /// When it does not come up.
     #[must_use]
     pub fn moto(dir: &Path) -> Self {
-        let mut command = Command::new(installed("WEIR_MOTO", "peers/aws/bin/moto_server"));
+        let mut command = Command::new(installed("peers/reader/bin/moto_server"));
         let port = free_port();
         command.args(["-H", "127.0.0.1", "-p", &port.to_string()]).env("INITIAL_NO_AUTH_ACTION_COUNT", "1000000");
         Self::start(dir, port, command)
@@ -71,9 +70,8 @@ fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-fn installed(variable: &str, below: &str) -> PathBuf {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    let path = env::var_os(variable).map_or_else(|| target.join(below), PathBuf::from);
+fn installed(below: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(below);
     assert!(path.exists(), "{} is missing: run `cargo xtask setup`", path.display());
     path
 }

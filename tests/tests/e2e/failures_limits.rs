@@ -101,7 +101,7 @@ fn fill(dir: &Path) {
 
 /// What became of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub(crate) enum Fate {
     Answered,
     /// It was sent, and its answer could not be recorded.
     Cut,
@@ -109,7 +109,7 @@ enum Fate {
 }
 
 /// Calls, and makes sure that the server saw it if and only if it was not refused.
-fn try_call(scene: &Scene, server: &server::RawServer, id: u32) -> Fate {
+pub(crate) fn try_call(scene: &Scene, server: &server::RawServer, id: u32) -> Fate {
     let seen = server.seen().len();
     let reply = scene.client().ask(&post(&ping(id))).expect("an end");
     let fate = match &reply {
@@ -154,7 +154,7 @@ fn while_the_disk_is_full_calls_are_refused_and_afterwards_they_go_through() {
     scene.still_works(&agent, &server);
 }
 
-fn every_seen_call_is_recorded(audit: &Path, server: &server::RawServer) {
+pub(crate) fn every_seen_call_is_recorded(audit: &Path, server: &server::RawServer) {
     let records = Records::read(audit);
     let allowed = |call: &&Call| call.request.event()["verdict"]["action"] == "allow";
     let calls = records.calls("ping");

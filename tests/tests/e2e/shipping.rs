@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use weir::audit::head::Head;
 use weir_tests::{
     fixture::{Agent, eventually, weir},
@@ -61,4 +61,32 @@ fn calls_are_in_the_stream_and_an_outage_holds_nothing_up() {
     assert!(agent.terminate().success());
     let head = Head::read(&agent.audit_dir()).expect("the log's head");
     stream.read().is_whole(head.log.as_str(), head.seq, head.hash);
+}
+
+#[test]
+fn a_payload_that_does_not_fit_its_record_is_in_the_records_before_it() {
+    let scene = Scene::new("split");
+    let server = scene.serve_good();
+    let agent = scene.agent(&[GOOD], "", "[audit]\npayload_bytes = 4096\noversized = \"split\"");
+    scene.enter_scope();
+    let params = json!({ "note": "Zürich \"quoted\" \\ ".repeat(5000) });
+    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "params": params });
+    let reply = scene.client().ask(&post(&call)).expect("a response").expect("a response");
+    assert_eq!(reply.status(), 200, "{reply:?}");
+
+    let records = agent.records_once("the request", |records| records.0.iter().any(|r| r.mcp("phase") == "request"));
+    let at = records.0.iter().position(|record| record.mcp("phase") == "request").expect("the request");
+    let request = &records.0[at];
+    let mark = &request.mcp("params")["weir_truncated"];
+    let count = usize::try_from(mark["parts"].as_u64().expect("parts")).expect("a number");
+    assert!(count > 20, "{mark}");
+    let mut whole = mark["prefix"].as_str().expect("a prefix").to_owned();
+    for part in &records.0[at - count..at] {
+        let part = &part.event()["payload_part"];
+        assert_eq!(part["of"], request.event()["metadata"]["uid"]);
+        assert_eq!((&part["field"], &part["hmac_sha256"]), (&json!("params"), &mark["hmac_sha256"]));
+        whole.push_str(part["text"].as_str().expect("a piece"));
+    }
+    assert_eq!(serde_json::from_str::<Value>(&whole).expect("JSON"), params);
+    scene.still_works(&agent, &server);
 }

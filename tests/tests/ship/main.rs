@@ -1,6 +1,8 @@
 //! Records reach a stream, all of them, whatever happens on the way; against emulators of Kinesis. What needs the whole agent
 //! is in `e2e`.
 
+mod collector;
+
 use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
@@ -148,4 +150,15 @@ fn signatures_are_right_and_credentials_that_are_replaced_are_taken_up() {
     let said = fs::read_to_string(dir.path().join("writer.log")).expect("the writer's log");
     let last: Value = said.lines().rev().find_map(|line| serde_json::from_str(line).ok()).expect("its last words");
     assert!(last["sinks"][0]["retries"].as_u64() > Some(0), "{last}");
+}
+
+#[test]
+fn a_collector_gets_every_record_to_the_byte_also_what_it_refused_at_first() {
+    let dir = TempDir::new().expect("a directory");
+    let collector = collector::Collector::start();
+    let config = config(dir.path(), &format!("otlp = {{ endpoint = {:?} }}", collector.url()));
+    let mut writer = start(dir.path(), &config, 3000, |_| ());
+    ends_well(dir.path(), &mut writer);
+    let head = Head::read(&dir.path().join("state/audit")).expect("the log's head");
+    collector.arrived().is_whole(head.log.as_str(), head.seq, head.hash);
 }

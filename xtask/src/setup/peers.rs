@@ -46,7 +46,6 @@ impl Peers {
 pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     install_python(workspace)?;
     install_venv(workspace, "py1", "installing the Python SDK, 1.x")?;
-    install_venv(workspace, "aws", "installing the AWS emulator")?;
     install_venv(workspace, "reader", "installing what reads the log elsewhere")?;
     install_venv(workspace, "lint", "installing the linters of deploy/")?;
     install_node(workspace)

@@ -12,6 +12,7 @@ mod origin;
 mod parts;
 mod pulse;
 mod reporting;
+mod sinks;
 mod watchdog;
 
 use std::{
@@ -56,7 +57,7 @@ use crate::{
         payload::{DigestKey, Payloads},
         ship::Shipper,
     },
-    config::{self, Config, OnFailure, RawSockets, TcpScope},
+    config::{self, Config, OnFailure, Oversized, RawSockets, TcpScope},
     datapath::{AttachOptions, Attached, CgroupTree, Datapath, Verbosity},
     mask::{MaskKey, Masks},
     proxy::{Namespaces, Parts, Proxy},
@@ -123,6 +124,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     let scope = scope(&config, &cgroups)?;
     let options = LogOptions::from_config(&config).map_err(failed)?;
     let (origin, log) = Origin::find(&config, &options)?;
+    let log = log.within(&config.audit);
 
     // What can fail without the kernel's help fails before anything is attached: it would stay, and deny.
     let mut socket = origin.bind_admin(&config).await?;
@@ -153,7 +155,8 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         verifiers,
         masks,
         mask_key,
-        payloads: Payloads::new(digest_key, config.audit.payload_bytes),
+        payloads: Payloads::new(digest_key, config.audit.payload_bytes)
+            .splitting(config.audit.oversized == Oversized::Split),
         log: log.clone(),
         telemetry: reporting.telemetry.clone(),
         config: Arc::clone(&config),
@@ -187,6 +190,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         proxy: proxy.clone(),
         datapath: datapath.clone(),
         log: log.clone(),
+        shipper: Arc::clone(&shipper),
         namespaces: namespaces.clone(),
     });
     let health = Health::new();

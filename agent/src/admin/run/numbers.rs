@@ -7,8 +7,9 @@ use opentelemetry::{
     metrics::{AsyncInstrument, Meter},
 };
 
+use super::sinks;
 use crate::{
-    audit::log::Log,
+    audit::{log::Log, ship::Shipper},
     config::Config,
     datapath::{Datapath, EndpointCounts, EndpointIndex},
     proxy::{Namespaces, Proxy},
@@ -21,6 +22,7 @@ pub(super) struct Numbers {
     pub(super) proxy: Proxy,
     pub(super) datapath: Datapath,
     pub(super) log: Log,
+    pub(super) shipper: Arc<Shipper>,
     pub(super) namespaces: Namespaces,
 }
 
@@ -31,6 +33,7 @@ impl Numbers {
         self.messages(meter);
         self.flows(meter);
         self.log(meter);
+        sinks::register(&self.shipper, meter);
     }
 
     fn connections(&self, meter: &Meter) {

@@ -18,7 +18,7 @@ use crate::{
         server::{Operations, Peer},
     },
     audit::{event::Requester, log::Log, ship::Shipper},
-    config::{Config, TcpScope},
+    config::{Config, OnFull, TcpScope},
     datapath::{Datapath, DnsCounts, EndpointCounts, EndpointIndex},
     proxy::{Addresses, Namespaces, NamespacesStatus, Proxy, ShadowStatus},
     tls::Minter,
@@ -108,6 +108,15 @@ impl Running {
         DnsStatus { believed, stranger, no_room, unread, refused }
     }
 
+    /// What a full log means, in words.
+    fn full(&self) -> Option<String> {
+        let means = match self.config.audit.on_full {
+            OnFull::Refuse => "audit.max_bytes is reached; records wait to be shipped",
+            OnFull::Metadata => return None,
+        };
+        self.log.is_full().then(|| means.to_owned())
+    }
+
     fn ca(&self) -> Option<CaStatus> {
         let intermediate = self.minter.intermediate();
         let facts = intermediate.facts();
@@ -129,7 +138,7 @@ impl Operations for Running {
                 id: log.log.as_str().to_owned(),
                 epoch: log.epoch,
                 seq: (log.appended > 0).then_some(log.last_seq),
-                failure: log.failing.map(|failing| failing.error),
+                failure: log.failing.map(|failing| failing.error).or_else(|| self.full()),
             },
             sinks: self.shipper.status(),
             flows: FlowsStatus {

@@ -6,15 +6,19 @@
 //! | [`What::Http`] | HTTP Activity 4002 | `host`, `security_control` |
 //! | [`What::Flow`], [`What::Sighting`] | Network Activity 4001 | `host`, `security_control` |
 //! | [`What::Agent`], [`What::Attestation`] | Application Lifecycle 6002 | `host` |
+//! | a piece of a long payload | Base Event 0 | |
 
 mod activity;
 mod attestation;
 mod bound;
 mod life;
+mod part;
 mod parts;
 mod record;
 mod sighting;
 mod unfinished;
+
+pub(super) use self::part::render_part;
 
 use std::{borrow::Cow, time::Duration};
 

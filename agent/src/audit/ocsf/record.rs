@@ -18,6 +18,7 @@ use crate::identity::Workload;
 /// An OCSF class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
+    BaseEvent,
     NetworkActivity,
     HttpActivity,
     ApplicationLifecycle,
@@ -27,6 +28,7 @@ pub(super) enum Class {
 impl Class {
     const fn uid(self) -> u32 {
         match self {
+            Self::BaseEvent => 0,
             Self::NetworkActivity => 4001,
             Self::HttpActivity => 4002,
             Self::ApplicationLifecycle => 6002,
@@ -36,6 +38,7 @@ impl Class {
 
     const fn name(self) -> &'static str {
         match self {
+            Self::BaseEvent => "Base Event",
             Self::NetworkActivity => "Network Activity",
             Self::HttpActivity => "HTTP Activity",
             Self::ApplicationLifecycle => "Application Lifecycle",
@@ -45,6 +48,7 @@ impl Class {
 
     const fn category(self) -> (u32, &'static str) {
         match self {
+            Self::BaseEvent => (0, "Uncategorized"),
             Self::NetworkActivity | Self::HttpActivity => (4, "Network Activity"),
             Self::ApplicationLifecycle | Self::ApiActivity => (6, "Application Activity"),
         }
@@ -52,6 +56,7 @@ impl Class {
 
     const fn profiles(self) -> &'static [&'static str] {
         match self {
+            Self::BaseEvent => &["weir/weir"],
             Self::NetworkActivity | Self::HttpActivity => &["host", "security_control", "weir/weir"],
             Self::ApplicationLifecycle => &["host", "weir/weir"],
             Self::ApiActivity => &["ai_operation", "security_control", "weir/weir"],

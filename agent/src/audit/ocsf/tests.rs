@@ -12,7 +12,8 @@ use super::*;
 use crate::audit::{
     event::Outcome,
     open_calls::{Finder, OpenCall},
-    samples::{call, event, every_kind, payload, request, response},
+    parts::Part,
+    samples::{call, event, every_kind, payload, request, response, small},
 };
 
 fn text_of(event: Event) -> String {
@@ -26,7 +27,20 @@ fn rendered(event: Event) -> Value {
 /// The text of a record of every kind.
 fn every_record() -> Vec<String> {
     let unfinished = event(What::Unfinished(Box::new(left_open(Uuid::from_u128(3)))));
-    every_kind().into_iter().chain([unfinished]).map(text_of).collect()
+    every_kind().into_iter().chain([unfinished]).map(text_of).chain([a_part()]).collect()
+}
+
+fn a_part() -> String {
+    let part = Part {
+        of: Uuid::from_u128(9),
+        call_id: Uuid::from_u128(1),
+        field: "params",
+        part: 1,
+        parts: 2,
+        hmac_sha256: "5f78c33274e43fa9de5659265c1d917e25c03722dcb0b8d27db8d5feaa813953",
+        text: "\"amount\":5",
+    };
+    render_part(small().time, &part, Uuid::from_u128(9)).unwrap()
 }
 
 fn left_open(call_id: Uuid) -> OpenCall {

@@ -64,7 +64,8 @@ impl<S: Sink> Driver<S> {
                     meter.arrived(&batch.last, batch.records, batch.text.len() as u64);
                     desk.delivered = Some(batch.last);
                 }
-                Ok(None) if finish.is_cancelled() => return,
+                // What was synced while this was read is told by a second look.
+                Ok(None) if finish.is_cancelled() && *synced.borrow() <= upto => return,
                 Ok(None) => wait(&mut synced, upto, &finish).await,
                 Err(error) => {
                     meter.failed(error.to_string(), 0);

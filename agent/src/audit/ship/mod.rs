@@ -196,7 +196,7 @@ impl Start<'_> {
         let limits = Limits {
             bytes: audit.retain_bytes,
             age: Duration::from_secs(audit.retain_days.saturating_mul(86_400)),
-            pressure: None,
+            pressure: audit.max_bytes.map(|most| most / 4 * 3),
         };
         let keeper =
             Keeper { dir: self.dir.to_owned(), log: self.log.clone(), cursors: self.cursors.clone(), limits, intent };

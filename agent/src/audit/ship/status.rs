@@ -10,7 +10,7 @@ use super::super::chain::Link;
 /// How a sink is doing. Counts are since the agent's start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkStatus {
-    /// `kinesis`, `file`, `stdout`, `otlp` or `s3`.
+    /// `kinesis`, `file`, `stdout` or `otlp`.
     pub name: String,
     /// Where it sends, for people.
     pub target: String,
