@@ -4,7 +4,7 @@ mod life;
 mod shadow;
 mod tally;
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -16,7 +16,10 @@ pub use self::{
     tally::{Counts, EndpointTally, Reconciliation, UNREGISTERED, WorkloadTally},
 };
 pub use super::{checkpoint::statement::Attestation, open_calls::OpenCall, payload::Payload};
-use crate::{identity::Workload, mcp::Era};
+use crate::{
+    identity::{Caller, Workload},
+    mcp::Era,
+};
 
 /// One thing that happened.
 #[derive(Debug, Clone)]
@@ -65,6 +68,8 @@ pub struct Route {
 pub struct Call {
     /// Who.
     pub workload: Workload,
+    /// For whom, where that is known.
+    pub caller: Option<Arc<Caller>>,
     /// Between which addresses.
     pub route: Route,
     /// What was said.
@@ -231,6 +236,8 @@ pub struct HttpRequest {
 pub struct Http {
     /// Who.
     pub workload: Workload,
+    /// For whom, where that is known.
+    pub caller: Option<Arc<Caller>>,
     /// Between which addresses.
     pub route: Route,
     /// The endpoint whose host it is.

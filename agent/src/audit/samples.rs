@@ -1,6 +1,10 @@
 //! Events for tests: one of every kind, with everything in them that a record can hold.
 
-use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -21,7 +25,7 @@ use super::{
 };
 use crate::{
     datapath::CgroupId,
-    identity::{Container, Pod, Process, Workload, WorkloadKind},
+    identity::{Caller, Container, Pod, Process, Workload, WorkloadKind},
     mcp::Era,
 };
 
@@ -62,6 +66,11 @@ pub(crate) fn workload() -> Workload {
     }
 }
 
+pub(crate) fn caller() -> Option<Arc<Caller>> {
+    let groups = vec!["developers".into(), "on-call".into()];
+    Some(Arc::new(Caller { sub: "jane".into(), issuer: "https://idp.example.com".into(), groups }))
+}
+
 pub(crate) fn route() -> Route {
     Route {
         src: "10.0.0.7:40000".parse().unwrap(),
@@ -91,6 +100,7 @@ pub(crate) fn http_request() -> HttpRequest {
 pub(crate) fn call(phase: Phase, call_id: Uuid) -> Call {
     Call {
         workload: workload(),
+        caller: caller(),
         route: route(),
         mcp: Mcp {
             http_status: None,
@@ -198,6 +208,7 @@ pub(crate) fn every_kind() -> Vec<Event> {
         let request = HttpRequest { method: method.into(), ..http_request() };
         let http = Http {
             workload: workload(),
+            caller: caller(),
             route: route(),
             endpoint: "billing".into(),
             request,

@@ -6,10 +6,12 @@
 
 mod audit;
 mod checkpoint;
+mod endpoint;
 mod endpoints;
 mod error;
 mod host;
 mod load;
+mod mask;
 mod paths;
 mod ranges;
 mod sinks;
@@ -24,10 +26,12 @@ use std::{
 
 pub use audit::{Audit, Durability, OnFull, Oversized};
 pub use checkpoint::{Checkpoint, KmsKey};
+pub use endpoint::{Endpoint, OtherNames, OtherPaths};
 pub use endpoints::{Endpoints, EndpointsError, PortEndpoints, Registered};
 pub use error::{ConfigError, Position, Problem};
 pub use host::{Host, HostError, HostPattern};
 pub use load::{load, load_with_files};
+pub use mask::Mask;
 pub use paths::{NormalPath, PathRefusal, Paths, normal_path};
 pub use sinks::{FileSink, Kinesis, OtlpLogs};
 pub use telemetry::{Otlp, Telemetry};
@@ -123,77 +127,6 @@ pub enum RawSockets {
     Allow,
 }
 
-/// `[[endpoint]]`: one registered MCP server.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Endpoint {
-    /// Unique; appears in records, policy and messages. Letters, digits, `.`, `_` and `-`; at most 64.
-    pub name: String,
-    /// Exact host names (international ones in punycode) or IP literals. `*.suffix` stands for every name below the
-    /// suffix, at any depth, but not for the suffix; their addresses are learnt from the DNS answers that applications get.
-    #[schemars(length(min = 1))]
-    pub hosts: Vec<String>,
-    /// TCP ports.
-    #[serde(default = "default_ports")]
-    #[schemars(length(min = 1), inner(range(min = 1)))]
-    pub ports: Vec<u16>,
-    /// Path prefixes (whole segments) that are the endpoint; empty means every path. `/mcp` is `/mcp`, `/mcp/x` and
-    /// `/mcp?x`, not `/mcpx`. A request whose path can be read both ways is refused.
-    #[serde(default)]
-    pub paths: Vec<String>,
-    /// What happens to requests outside `paths`.
-    #[serde(default)]
-    pub other_paths: OtherPaths,
-    /// What happens to TLS for a name that is not registered, at an address of this endpoint.
-    #[serde(default)]
-    pub other_names: OtherNames,
-    /// PEM file with roots that may verify this server, besides the system's.
-    #[serde(default)]
-    pub upstream_ca: Option<PathBuf>,
-}
-
-/// `endpoint.other_paths`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OtherPaths {
-    /// Passed untouched and unsigned, recorded as HTTP metadata.
-    #[default]
-    Pass,
-    /// Refused.
-    Deny,
-}
-
-/// `endpoint.other_names`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OtherNames {
-    /// Passed through uninspected and recorded as a flow, if the server there proves by a certificate for that name, and for
-    /// no registered one, that it is another one. A load balancer that routes by `Host`, whatever name TLS was set up
-    /// for, can still be talked into serving the endpoint: choose `deny` behind one.
-    #[default]
-    Verified,
-    /// Refused.
-    Deny,
-}
-
-/// `[[mask]]`: replaces the values that `paths` select before a record is written.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Mask {
-    /// Names the rule in `event.masked`; default `mask-<position>`, counted from 1.
-    #[serde(default)]
-    pub name: Option<String>,
-    /// RFC 9535 `JSONPath` queries over the JSON-RPC message.
-    #[schemars(length(min = 1))]
-    pub paths: Vec<String>,
-    /// Only at these endpoints; empty means all.
-    #[serde(default)]
-    pub endpoints: Vec<String>,
-    /// Only for these tools; empty means all messages.
-    #[serde(default)]
-    pub tools: Vec<String>,
-}
-
 /// `[tls]`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -265,10 +198,6 @@ pub struct Admin {
 
 fn default_state_dir() -> PathBuf {
     PathBuf::from("/var/lib/weir")
-}
-
-fn default_ports() -> Vec<u16> {
-    vec![443]
 }
 
 impl Default for Config {

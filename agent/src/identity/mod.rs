@@ -4,12 +4,14 @@
 //! [`cgroup`] reads a cgroup's path from the root, `process` reads `/proc` for what the kernel hooks do not tell, and
 //! [`Workloads`] joins them. Where they cannot be sure they say less, never something else.
 
+mod caller;
 pub mod cgroup;
 mod process;
 mod workloads;
 
 use serde::Serialize;
 
+pub use caller::Caller;
 pub use workloads::Workloads;
 
 use crate::datapath::CgroupId;

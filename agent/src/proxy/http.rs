@@ -214,6 +214,7 @@ impl Connection {
     ) -> Arc<ExchangeFacts> {
         Arc::new(ExchangeFacts {
             flow: Arc::clone(&self.flow),
+            caller: None,
             endpoint: Arc::clone(&self.endpoint),
             hostname: self.host.clone(),
             era,

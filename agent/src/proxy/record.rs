@@ -17,6 +17,7 @@ use crate::{
         log::AppendError,
     },
     config::Registered,
+    identity::Caller,
     mask::Masked,
     mcp::{self, Answer, Era, Message, Params, Refusal},
     telemetry::{CallSpan, Carrier, Direction},
@@ -27,6 +28,8 @@ use crate::{
 pub(crate) struct ExchangeFacts {
     /// The flow that carried it.
     pub(crate) flow: Arc<FlowContext>,
+    /// For whom the flow's workload calls, where that is known.
+    pub(crate) caller: Option<Arc<Caller>>,
     /// The endpoint.
     pub(crate) endpoint: Arc<Registered>,
     /// The name that the application asked for.
@@ -154,6 +157,7 @@ impl Shared {
         };
         let call = event::Call {
             workload: facts.flow.workload.clone(),
+            caller: facts.caller.clone(),
             route: facts.flow.route(facts.hostname.clone()),
             mcp,
             verdict: note.verdict,
@@ -217,6 +221,7 @@ impl Shared {
     ) -> Result<(), AppendError> {
         let http = event::Http {
             workload: facts.flow.workload.clone(),
+            caller: facts.caller.clone(),
             route: facts.flow.route(facts.hostname.clone()),
             endpoint: facts.endpoint.name().to_owned(),
             request: facts.http.clone(),

@@ -79,7 +79,7 @@ impl Pen {
     }
 
     fn call<'a>(&self, call: &'a Call) -> CallRecord<'a> {
-        let Call { workload, route, mcp, verdict, masked, http } = call;
+        let Call { workload, caller, route, mcp, verdict, masked, http } = call;
         let denied = verdict.action == Action::Deny;
         let rating = match mcp.outcome {
             None if denied => (Severity::Medium, Status::Failure("denied")),
@@ -98,13 +98,14 @@ impl Pen {
             http_request: HttpPart::new(http, route),
             message_context: MessageContext::new(mcp),
             mcp,
+            caller: caller.as_deref(),
             ours: Ours { workload, verdict: Cow::Borrowed(verdict), flow: FlowPart::of(route) },
             masked,
         }
     }
 
     fn http<'a>(&self, http: &'a Http) -> HttpRecord<'a> {
-        let Http { workload, route, endpoint, request, request_id, verdict, status, duration, events } = http;
+        let Http { workload, caller, route, endpoint, request, request_id, verdict, status, duration, events } = http;
         let denied = verdict.action == Action::Deny;
         let rating = match status {
             _ if denied => (Severity::Medium, Status::Failure("denied")),
@@ -134,6 +135,7 @@ impl Pen {
             http_response: status.map(|code| HttpResponse { code }),
             connection_info: Connection::new(route),
             mcp: OnlyEndpoint { endpoint, events: (*events > 0).then_some(Counted { count: *events }) },
+            caller: caller.as_deref(),
             ours: Ours { workload, verdict: Cow::Borrowed(verdict), flow: FlowPart::of(route) },
         }
     }

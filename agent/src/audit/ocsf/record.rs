@@ -13,7 +13,7 @@ use super::{
         Resource, Traffic,
     },
 };
-use crate::identity::Workload;
+use crate::identity::{Caller, Workload};
 
 /// An OCSF class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,6 +231,8 @@ pub(super) struct CallRecord<'a> {
     pub(super) http_request: HttpPart<'a>,
     pub(super) message_context: MessageContext<'a>,
     pub(super) mcp: &'a Mcp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) caller: Option<&'a Caller>,
     #[serde(flatten)]
     pub(super) ours: Ours<'a>,
     pub(super) masked: &'a BTreeMap<String, u64>,
@@ -250,6 +252,8 @@ pub(super) struct HttpRecord<'a> {
     pub(super) http_response: Option<HttpResponse>,
     pub(super) connection_info: Connection,
     pub(super) mcp: OnlyEndpoint<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) caller: Option<&'a Caller>,
     #[serde(flatten)]
     pub(super) ours: Ours<'a>,
 }

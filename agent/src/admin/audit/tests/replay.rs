@@ -37,6 +37,7 @@ impl Story {
     fn http(&mut self, method: &str) {
         let http = Http {
             workload: workload(),
+            caller: None,
             route: self.route(),
             endpoint: "billing".into(),
             request: crate::audit::event::HttpRequest { method: method.into(), ..http_request() },
