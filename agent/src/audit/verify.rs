@@ -11,6 +11,7 @@
 //! | [`directory`] | a log's own directory, where order is part of the claim |
 //! | [`chain`] | its rules, line by line |
 //! | [`files`] | files of lines, as they were delivered to S3 |
+//! | [`stream`] | a Kinesis stream, while it is being written |
 //! | [`collect`], [`sort`], [`entry`], [`follow`] | lines in any order, in bounded memory, along their chains |
 //! | [`visitor`], [`log_check`] | one log's records in order, and what is asked of them together |
 //! | [`checkpoints`] | the signed statements |
@@ -29,6 +30,7 @@ mod log_check;
 pub mod reconcile;
 mod report;
 mod sort;
+mod stream;
 pub(crate) mod visitor;
 
 use std::{io, path::PathBuf};
@@ -40,6 +42,7 @@ pub use self::{
     files::verify_files,
     log_check::{Expectations, From},
     report::{EpochReport, Finding, Findings, KeyReport, LogReport, Report, Spot},
+    stream::verify_stream,
 };
 use super::head::HeadError;
 
@@ -56,6 +59,14 @@ pub enum VerifyError {
         dir: PathBuf,
         /// The system's word.
         error: io::Error,
+    },
+    /// It cannot be read from Kinesis.
+    #[error("cannot read the stream {stream}: {reason}")]
+    Stream {
+        /// Its name.
+        stream: String,
+        /// The service's word.
+        reason: String,
     },
 }
 

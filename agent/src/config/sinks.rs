@@ -28,6 +28,13 @@ pub struct Kinesis {
     pub pack: bool,
 }
 
+impl Kinesis {
+    /// The stream of this name, and nothing else said.
+    pub fn named(stream: String) -> Self {
+        Self { stream, region: None, endpoint_url: None, pack: true }
+    }
+}
+
 /// `audit.file`: a file of lines, for a log agent to collect.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -6,6 +6,7 @@ use aws_sdk_kinesis::{
     Client,
     config::{BehaviorVersion, Credentials, Region},
     operation::get_records::GetRecordsError,
+    primitives::Blob,
     types::{Shard, ShardIteratorType},
 };
 use tokio::runtime::Runtime;
@@ -72,6 +73,17 @@ impl Stream {
         let split = self.client.split_shard().stream_name(&self.name).shard_to_split(shard.shard_id());
         let middle = (low + (high - low) / 2 + 1).to_string();
         self.runtime.block_on(split.new_starting_hash_key(middle).send()).expect("split a shard");
+    }
+
+    /// Stores one record, in any shard.
+    ///
+    /// # Panics
+    ///
+    /// When the emulator does not.
+    pub fn put(&self, data: &[u8]) {
+        let key = uuid::Uuid::new_v4().to_string();
+        let put = self.client.put_record().stream_name(&self.name).partition_key(key).data(Blob::new(data));
+        self.runtime.block_on(put.send()).expect("store a record");
     }
 
     /// Reads every shard from its beginning, and checks every line by itself.

@@ -2,6 +2,7 @@
 //! is in `e2e`.
 
 mod collector;
+mod verify;
 
 use std::{
     fs::{self, File},

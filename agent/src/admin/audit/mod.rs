@@ -72,7 +72,7 @@ impl OfLog {
             Self::Tail(args) => tail::run(args, dir, json, out),
             Self::Query(args) => query::run(args, dir, json, out),
             Self::Replay(args) => replay::run(args, dir, json, out),
-            Self::Verify(args) => verify::run(args, Some(dir), json, out),
+            Self::Verify(args) => verify::run(args, &verify::Checked::Directory(dir.to_owned()), json, out),
             Self::Export(args) => export::run(args, dir, out),
         }
     }
@@ -85,8 +85,9 @@ impl OfLog {
 pub fn execute(args: &Args, context: &Context) -> Result<Ended, Failure> {
     let mut out = anstream::stdout().lock();
     let ended = match &args.command {
-        Command::Log(OfLog::Verify(verify)) if verify.is_elsewhere() => {
-            verify::run(verify, None, context.json, &mut out)
+        Command::Log(OfLog::Verify(verify)) => {
+            let checked = verify.checked(args.dir.as_deref(), || context.load())?;
+            verify::run(verify, &checked, context.json, &mut out)
         }
         Command::Key(_) => key::show(&context.load()?, context.json, &mut out),
         Command::RotateKey(_) => key::rotate(&context.load()?, context.json, &mut out),

@@ -11,18 +11,33 @@ use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
 use super::{Ended, Failure, Stop};
-use crate::audit::{
-    checkpoint::PublicKey,
-    verify::{
-        Expectations, Finding, From, LogReport, Progress, Report,
-        reconcile::{CutOff, Reconciled},
-        verify_directory, verify_files,
+use crate::{
+    admin::client::wait,
+    audit::{
+        checkpoint::PublicKey,
+        verify::{
+            Expectations, Finding, From, LogReport, Progress, Report,
+            reconcile::{CutOff, Reconciled},
+            verify_directory, verify_files, verify_stream,
+        },
     },
+    config::{Config, Kinesis},
 };
 
 /// How long a check lasts before it shows how far it has come, and how often then.
 const QUIET: Duration = Duration::from_secs(2);
 const SHOW: Duration = Duration::from_millis(200);
+
+/// The log that is checked.
+#[derive(Debug)]
+pub(super) enum Checked {
+    /// In its own directory.
+    Directory(PathBuf),
+    /// Copies of lines, of any logs.
+    Files(Vec<PathBuf>),
+    /// A stream.
+    Stream(Kinesis),
+}
 
 /// Arguments of `weir audit verify`.
 #[derive(Debug, clap::Args)]
@@ -31,6 +46,18 @@ pub(super) struct VerifyArgs {
     /// log's directory
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Read a Kinesis stream from its oldest record, or from `--from <TIME>`, to its newest; without a name, the configured one
+    #[arg(long, value_name = "NAME", num_args = 0..=1, conflicts_with = "paths")]
+    stream: Option<Option<String>>,
+    /// The stream's region; default: as configured, or what the environment or the profile says
+    #[arg(long, requires = "stream")]
+    region: Option<String>,
+    /// Another endpoint than the region's, such as a VPC endpoint's
+    #[arg(long, value_name = "URL", requires = "stream")]
+    endpoint_url: Option<String>,
+    /// How long to wait for records of the stream that are missing between others: they may be on their way
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "stream")]
+    wait: u64,
     /// Trust only checkpoints signed by the public keys in this PEM file, or by keys that they vouch for
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
@@ -54,20 +81,40 @@ fn from(text: &str) -> Result<From, String> {
 }
 
 impl VerifyArgs {
-    /// What is checked is not the log's own directory.
-    pub(super) fn is_elsewhere(&self) -> bool {
-        !self.paths.is_empty()
+    /// What is to be checked; `config` is asked for what the arguments leave open.
+    ///
+    /// # Errors
+    /// When the configuration cannot be had, or has no stream.
+    pub(super) fn checked(
+        &self,
+        dir: Option<&Path>,
+        config: impl FnOnce() -> Result<Config, Failure>,
+    ) -> Result<Checked, Failure> {
+        let configured = || Failure::Usage("no stream is configured: name one, as in `--stream weir-audit`".into());
+        let mut stream = match (&self.stream, dir) {
+            (Some(Some(name)), _) => Kinesis::named(name.clone()),
+            (Some(None), _) => config()?.audit.kinesis.ok_or_else(configured)?,
+            (None, _) if !self.paths.is_empty() => return Ok(Checked::Files(self.paths.clone())),
+            (None, Some(dir)) => return Ok(Checked::Directory(dir.to_owned())),
+            (None, None) => return Ok(Checked::Directory(config()?.audit_dir())),
+        };
+        stream.region = self.region.clone().or(stream.region);
+        stream.endpoint_url = self.endpoint_url.clone().or(stream.endpoint_url);
+        Ok(Checked::Stream(stream))
     }
 }
 
-/// Checks the log in `dir`, if there is one to check, or else what the arguments name; anything wrong makes it fail.
-pub(super) fn run(args: &VerifyArgs, dir: Option<&Path>, json: bool, out: &mut dyn Write) -> Result<Ended, Stop> {
+/// Checks it; anything wrong makes it fail.
+pub(super) fn run(args: &VerifyArgs, checked: &Checked, json: bool, out: &mut dyn Write) -> Result<Ended, Stop> {
     let expect = expectations(args)?;
     let mut display = Display::new();
     let show = |progress| display.show(progress);
-    let report = match dir {
-        Some(dir) => verify_directory(dir, &expect, show),
-        None => verify_files(&args.paths, &expect, show),
+    let report = match checked {
+        Checked::Directory(dir) => verify_directory(dir, &expect, show),
+        Checked::Files(paths) => verify_files(paths, &expect, show),
+        Checked::Stream(stream) => {
+            wait(verify_stream(stream, &expect, Duration::from_secs(args.wait), show)).map_err(Stop::Failed)?
+        }
     };
     display.clear();
     let report = report.map_err(|error| Stop::Failed(Failure::Failed(error.to_string())))?;

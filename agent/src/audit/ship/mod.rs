@@ -13,14 +13,14 @@
 //!
 //! A sink is one module and one line in `Start::all`. [`retention`] deletes what is shipped.
 
-mod backoff;
+pub(in crate::audit) mod backoff;
 mod batch;
 mod cursor;
 mod drive;
 mod file;
 mod http;
 mod intent;
-mod kinesis;
+pub(in crate::audit) mod kinesis;
 mod otlp;
 mod probe;
 mod retention;

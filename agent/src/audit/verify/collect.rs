@@ -60,14 +60,14 @@ impl Collector {
         self.beside.add(None, Spot { file, offset }, fault);
     }
 
-    /// One line, newline included.
-    pub(super) fn line(&mut self, source: u32, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    /// One line, newline included. Says which log's it is, by a number, and its seq, if it is a record's.
+    pub(super) fn line(&mut self, source: u32, offset: u64, bytes: &[u8]) -> io::Result<Option<(u32, u64)>> {
         self.bytes += bytes.len() as u64;
         let line = match Line::parse(bytes) {
             Ok(line) => line,
             Err(malformed) => {
                 self.fault(source, offset, &Fault::Malformed(malformed));
-                return Ok(());
+                return Ok(None);
             }
         };
         let altered = line.computed_hash() != line.hash;
@@ -75,7 +75,8 @@ impl Collector {
         let event = (!altered && facts.kept()).then(|| Box::from(line.event));
         let Line { epoch, seq, prev, hash, .. } = line;
         let log = self.log(line.log)?;
-        self.sorter.push(Entry { log, seq, hash, altered, source, offset, epoch, prev, facts, event })
+        self.sorter.push(Entry { log, seq, hash, altered, source, offset, epoch, prev, facts, event })?;
+        Ok(Some((log, seq)))
     }
 
     fn log(&mut self, id: &str) -> io::Result<u32> {

@@ -25,14 +25,14 @@ const SKEW: i64 = 60;
 
 /// Makes clients that agree on what time it is.
 #[derive(Debug)]
-pub(super) struct Connector {
+pub(in crate::audit) struct Connector {
     region: Option<Region>,
     endpoint_url: Option<String>,
     clock: Clock,
 }
 
 impl Connector {
-    pub(super) fn new(region: Option<&str>, endpoint_url: Option<&str>) -> Self {
+    pub(in crate::audit) fn new(region: Option<&str>, endpoint_url: Option<&str>) -> Self {
         let region = region.map(|region| Region::new(region.to_owned()));
         Self { region, endpoint_url: endpoint_url.map(str::to_owned), clock: Clock::default() }
     }
@@ -41,7 +41,7 @@ impl Connector {
     ///
     /// # Errors
     /// Without a region.
-    pub(super) async fn connect(&self) -> Result<Client, String> {
+    pub(in crate::audit) async fn connect(&self) -> Result<Client, String> {
         let mut loader = aws_config::from_env().time_source(self.clock.clone());
         if let Some(region) = &self.region {
             loader = loader.region(region.clone());
@@ -60,7 +60,7 @@ impl Connector {
     }
 
     /// When the service refused a request for its time, takes over the service's. True when that was it.
-    pub(super) fn corrects_clock<E: ProvideErrorMetadata>(&self, error: &SdkError<E>) -> bool {
+    pub(in crate::audit) fn corrects_clock<E: ProvideErrorMetadata>(&self, error: &SdkError<E>) -> bool {
         let code = code(error).unwrap_or_default();
         if !matches!(
             code,
@@ -109,12 +109,12 @@ impl aws_smithy_async::time::TimeSource for Clock {
 }
 
 /// The service's name for what went wrong.
-pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Option<&str> {
+pub(in crate::audit) fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Option<&str> {
     error.as_service_error().and_then(ProvideErrorMetadata::code)
 }
 
 /// Whether it asks for less.
-pub(super) fn is_throttle(code: Option<&str>) -> bool {
+pub(in crate::audit) fn is_throttle(code: Option<&str>) -> bool {
     matches!(
         code,
         Some(
@@ -130,12 +130,12 @@ pub(super) fn is_throttle(code: Option<&str>) -> bool {
 }
 
 /// Whether the service refused the request itself: who asks, or for what.
-pub(super) fn is_refusal<E>(error: &SdkError<E>) -> bool {
+pub(in crate::audit) fn is_refusal<E>(error: &SdkError<E>) -> bool {
     error.raw_response().is_none_or(|response| response.status().is_client_error())
 }
 
 /// An error for people.
-pub(super) fn describe<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkError<E>) -> String {
+pub(in crate::audit) fn describe<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkError<E>) -> String {
     match error.as_service_error().and_then(|service| Some((service.code()?, service.message()))) {
         Some((code, message)) => format!("{code}: {}", message.unwrap_or("no message")),
         None => {

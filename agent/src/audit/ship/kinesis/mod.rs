@@ -5,7 +5,7 @@
 //! the lines (log, seq, prev). While few lines wait, each is a record of its own; while many do, lines share records of
 //! up to one PUT payload unit: readers split at newlines.
 
-mod client;
+pub(in crate::audit) mod client;
 mod pace;
 
 use std::time::Instant;

@@ -1,0 +1,161 @@
+//! One shard, read by `GetRecords` from where it begins until somebody has seen enough.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_sdk_kinesis::{
+    Client,
+    error::SdkError,
+    operation::get_records::{GetRecordsError, GetRecordsOutput},
+    types::ShardIteratorType,
+};
+use aws_smithy_types::DateTime;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::audit::ship::{
+    backoff::Backoff,
+    kinesis::client::{Connector, code, describe, is_refusal, is_throttle},
+};
+
+/// Most records of an answer (`GetRecords`).
+const RECORDS: i32 = 10_000;
+/// A shard answers five requests a second, to all its readers together; at its tip one of them is left to each.
+const POLL: Duration = Duration::from_secs(1);
+/// So many failures in a row are no accident; about a minute.
+const ATTEMPTS: u32 = 12;
+
+/// What a shard's reader needs.
+pub(super) struct Shard {
+    pub(super) stream: String,
+    pub(super) shard: String,
+    /// Which of the sources it is.
+    pub(super) source: usize,
+    /// Where to begin; otherwise with the oldest record.
+    pub(super) since: Option<DateTime>,
+    pub(super) connector: Arc<Connector>,
+    pub(super) client: Client,
+    /// How many may ask at once.
+    pub(super) requests: Arc<Semaphore>,
+    pub(super) answers: mpsc::Sender<Found>,
+}
+
+/// An answer.
+pub(super) struct Found {
+    /// Which of the sources it came from.
+    pub(super) source: usize,
+    /// The data of its records, in order.
+    pub(super) records: Vec<Vec<u8>>,
+    /// How far the shard has been read with it.
+    pub(super) state: State,
+}
+
+/// How far a shard has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// There is more.
+    Behind,
+    /// To its newest record.
+    Tip,
+    /// To its end: it was split or merged, and there will be no more.
+    Closed,
+}
+
+impl Shard {
+    /// Reads until the shard ends or nobody listens.
+    ///
+    /// # Errors
+    /// Why it cannot be read, in words.
+    pub(super) async fn read(self) -> Result<(), String> {
+        let (mut backoff, mut failures) = (Backoff::default(), 0);
+        let mut last = None;
+        let mut iterator = None;
+        loop {
+            let asked = {
+                let Ok(_one) = self.requests.acquire().await else { return Ok(()) };
+                self.ask(&mut iterator, last.as_deref()).await
+            };
+            match asked {
+                Ok(answer) => {
+                    (backoff, failures) = (Backoff::default(), 0);
+                    last = answer.records().last().map(|record| record.sequence_number().to_owned()).or(last);
+                    let state = match (&answer.next_shard_iterator, answer.millis_behind_latest) {
+                        (None, _) => State::Closed,
+                        (Some(_), Some(0)) => State::Tip,
+                        (Some(_), _) => State::Behind,
+                    };
+                    iterator = answer.next_shard_iterator;
+                    let records = answer.records.into_iter().map(|record| record.data.into_inner()).collect();
+                    let told = self.answers.send(Found { source: self.source, records, state }).await;
+                    match state {
+                        _ if told.is_err() => return Ok(()),
+                        State::Closed => return Ok(()),
+                        State::Tip => tokio::time::sleep(POLL).await,
+                        State::Behind => {}
+                    }
+                }
+                Err(Trouble::Throttled) => tokio::time::sleep(backoff.next()).await,
+                Err(Trouble::Failed(reason)) => {
+                    failures += 1;
+                    if failures == ATTEMPTS {
+                        return Err(format!("{}: {reason}", self.shard));
+                    }
+                    tokio::time::sleep(backoff.next()).await;
+                }
+                Err(Trouble::Refused(reason)) => return Err(format!("{}: {reason}", self.shard)),
+            }
+        }
+    }
+
+    /// Asks for what follows `iterator`, or without one for what follows the record `last`.
+    async fn ask(&self, iterator: &mut Option<String>, last: Option<&str>) -> Result<GetRecordsOutput, Trouble> {
+        let from = match iterator {
+            Some(iterator) => iterator.clone(),
+            None => self.iterator(last).await?,
+        };
+        let asked = self.client.get_records().shard_iterator(&from).limit(RECORDS).send().await;
+        // After five minutes it is no longer known: whatever happened, the next attempt takes a new one unless this is kept.
+        *iterator = Some(from);
+        asked.map_err(|error| {
+            if error.as_service_error().is_some_and(GetRecordsError::is_expired_iterator_exception) {
+                *iterator = None;
+            }
+            self.trouble(&error)
+        })
+    }
+
+    async fn iterator(&self, last: Option<&str>) -> Result<String, Trouble> {
+        let request = self.client.get_shard_iterator().stream_name(&self.stream).shard_id(&self.shard);
+        let request = match (last, self.since) {
+            (Some(last), _) => {
+                request.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).starting_sequence_number(last)
+            }
+            (None, Some(since)) => request.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(since),
+            (None, None) => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
+        };
+        let answer = request.send().await.map_err(|error| self.trouble(&error))?;
+        answer.shard_iterator.ok_or_else(|| Trouble::Failed("an answer without an iterator".into()))
+    }
+
+    fn trouble<E>(&self, error: &SdkError<E>) -> Trouble
+    where
+        E: aws_sdk_kinesis::error::ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let code = code(error);
+        if is_throttle(code) {
+            return Trouble::Throttled;
+        }
+        let text = describe(error);
+        let mends = self.connector.corrects_clock(error) || code == Some("ExpiredIteratorException");
+        let answered = error.raw_response().is_some();
+        if answered && is_refusal(error) && !mends { Trouble::Refused(text) } else { Trouble::Failed(text) }
+    }
+}
+
+/// Why there is no answer.
+enum Trouble {
+    /// Too much was asked.
+    Throttled,
+    /// It may work the next time.
+    Failed(String),
+    /// It will not.
+    Refused(String),
+}
