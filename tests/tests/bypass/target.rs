@@ -18,8 +18,7 @@ use crate::{
     wire::{Packet, Wire},
 };
 
-/// The target's.
-/// Where HTTP/3 is spoken too: of datagrams to addresses that nobody registered, only these are stopped.
+/// The target's. Where HTTP/3 is spoken too: of datagrams to addresses that nobody registered, only these are stopped.
 pub(crate) const PORT: u16 = 443;
 pub(crate) const FRIENDS_PORT: u16 = 9000;
 /// How long the target's friend keeps a connection: time for the kernel to open another subflow.
@@ -79,23 +78,29 @@ impl Target {
         SocketAddr::new(self.addresses[0].ip(), FRIENDS_PORT)
     }
 
+    /// What has arrived since the last look was from out of scope, and so is what follows on its connections.
+    pub(crate) fn forget_what_arrived(&mut self) {
+        self.strangers_packets();
+    }
+
     /// Whether anything has arrived since the last look; it was from out of scope.
     pub(crate) fn was_reached_by_strangers(&mut self, vector: &Vector) -> bool {
-        let packets = self.arrived(vector);
+        let target = self.at(vector.form);
+        self.strangers_packets().iter().any(|packet| packet.reaches(target))
+    }
+
+    /// Packets from out of scope; those to the target's other addresses too, because their connections end later, when
+    /// another vector is tried.
+    fn strangers_packets(&mut self) -> Vec<Packet> {
+        let packets = self.wire.arrived();
         self.strangers.extend(packets.iter().filter_map(Packet::connection));
-        !packets.is_empty()
+        packets
     }
 
     /// Whether anything has arrived since the last look, from anybody else.
     pub(crate) fn was_reached(&mut self, vector: &Vector) -> bool {
-        self.arrived(vector).iter().any(|packet| !self.is_strangers(packet))
-    }
-
-    fn arrived(&mut self, vector: &Vector) -> Vec<Packet> {
         let target = self.at(vector.form);
-        let mut packets = self.wire.arrived();
-        packets.retain(|packet| packet.reaches(target));
-        packets
+        self.wire.arrived().iter().any(|packet| packet.reaches(target) && !self.is_strangers(packet))
     }
 
     /// Whether it goes on with a connection from out of scope: the kernel still closes these after their owner has ended.
