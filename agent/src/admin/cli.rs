@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Context, Ended, Failure, audit, ca, canary, check, detach, doctor, run, schema, status, upgrade};
+use super::{Context, Ended, Failure, audit, ca, canary, check, detach, doctor, login, run, schema, status, upgrade};
 
 /// Makes every call to an MCP server visible, attributable, governed and signed, without touching the application.
 #[derive(Debug, clap::Parser)]
@@ -28,6 +28,10 @@ enum Command {
     Status(Printing<status::Args>),
     /// Start this version of the agent beside the one that runs, and wait until that has handed over.
     Upgrade(upgrade::Args),
+    /// Sign in: what this login session starts calls in your name from then on.
+    Login(Printing<login::Args>),
+    /// Sign out of this login session.
+    Logout(Printing<login::LogoutArgs>),
     /// Stop intercepting at once, and record who asked: break-glass.
     Detach(Printing<detach::Args>),
     /// Read and verify the audit log.
@@ -66,6 +70,8 @@ impl Cli {
             Command::Doctor(Printing { args, json }) => doctor::execute(&args, &context(json)),
             Command::Status(Printing { args, json }) => status::execute(&args, &context(json)),
             Command::Upgrade(args) => upgrade::execute(&args, &context(false)),
+            Command::Login(Printing { args, json }) => login::execute(&args, &context(json)),
+            Command::Logout(Printing { args, json }) => login::execute_logout(&args, &context(json)),
             Command::Detach(Printing { args, json }) => detach::execute(&args, &context(json)),
             Command::Audit(Printing { args, json }) => audit::execute(&args, &context(json)),
             Command::Ca(Printing { args, json }) => ca::execute(&args, &context(json)),

@@ -24,6 +24,7 @@ pub mod client;
 pub mod detach;
 pub mod doctor;
 mod handover;
+pub mod login;
 mod metrics;
 pub mod protocol;
 pub mod run;

@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use super::socket::BindError;
 use super::{
     protocol::{DETACH, Detached, Refused, STATUS, Status},
-    socket::{self, SocketFile},
+    socket::{self, Mode, SocketFile},
 };
 
 /// Connections served at once; more wait.
@@ -73,7 +73,7 @@ impl AdminSocket {
     /// # Errors
     /// As [`BindError`] says.
     pub(super) fn bind_aside(path: &Path, group: Option<u32>) -> Result<Self, BindError> {
-        Ok(Self { file: SocketFile::bind_aside(path, group)?, group })
+        Ok(Self { file: SocketFile::bind_aside(path, Mode::of(group))?, group })
     }
 
     /// From now on this one answers.

@@ -36,6 +36,24 @@ pub enum BindError {
     },
 }
 
+/// Who may connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Root.
+    Root,
+    /// Root and a group.
+    Group(u32),
+    /// Every user.
+    Everybody,
+}
+
+impl Mode {
+    /// Root, and a group where there is one.
+    pub(super) fn of(group: Option<u32>) -> Self {
+        group.map_or(Self::Root, Self::Group)
+    }
+}
+
 /// See the module. The file is removed when this is dropped, if it is still this one's.
 #[derive(Debug)]
 pub(super) struct SocketFile {
@@ -47,11 +65,11 @@ pub(super) struct SocketFile {
 }
 
 impl SocketFile {
-    /// Binds the socket beside its place, mode 0600, or 0660 with `group`. Its directory is made when missing.
+    /// Binds the socket beside its place. Its directory is made when missing.
     ///
     /// # Errors
     /// As [`BindError`] says.
-    pub(super) fn bind_aside(path: &Path, group: Option<u32>) -> Result<Self, BindError> {
+    pub(super) fn bind_aside(path: &Path, mode: Mode) -> Result<Self, BindError> {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{}", std::process::id()));
         let aside = PathBuf::from(name);
@@ -67,11 +85,15 @@ impl SocketFile {
             let listener = UnixListener::bind(&aside)?;
             let inode = fs::symlink_metadata(&aside)?.ino();
             let socket = Self { listener, path: path.to_owned(), aside: Some(aside.clone()), inode };
-            if group.is_some() {
-                chown(&aside, None, group)?;
-            }
-            let mode = if group.is_some() { 0o660 } else { 0o600 };
-            fs::set_permissions(&aside, Permissions::from_mode(mode))?;
+            let bits = match mode {
+                Mode::Root => 0o600,
+                Mode::Group(group) => {
+                    chown(&aside, None, Some(group))?;
+                    0o660
+                }
+                Mode::Everybody => 0o666,
+            };
+            fs::set_permissions(&aside, Permissions::from_mode(bits))?;
             Ok(socket)
         };
         bind().map_err(|source| BindError::System { path: path.to_owned(), source })

@@ -1,6 +1,7 @@
 //! What a record states, before it is written as OCSF. Payloads arrive here already masked.
 
 mod life;
+mod login;
 mod shadow;
 mod tally;
 
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 pub use self::{
     life::Life,
+    login::{Login, LoginKind},
     shadow::{Shadow, ShadowKind, Sighting},
     tally::{Counts, EndpointTally, Reconciliation, UNREGISTERED, WorkloadTally},
 };
@@ -42,6 +44,8 @@ pub enum What {
     Flow(Box<Flow>),
     /// MCP at a server that nobody registered: Network Activity (4001), an alert.
     Sighting(Box<Sighting>),
+    /// Somebody signed in or out, or tried to: Authentication (3002).
+    Login(Box<Login>),
     /// The agent itself: Application Lifecycle (6002).
     Agent(Agent),
     /// A checkpoint, or a change of the key that signs them: Application Lifecycle (6002).

@@ -33,7 +33,12 @@ impl Mark {
                 }
             }
             What::Unfinished(open) => Self::Closes(open.call_id),
-            What::Http(_) | What::Flow(_) | What::Sighting(_) | What::Agent(_) | What::Attestation(_) => Self::None,
+            What::Http(_)
+            | What::Flow(_)
+            | What::Sighting(_)
+            | What::Login(_)
+            | What::Agent(_)
+            | What::Attestation(_) => Self::None,
         }
     }
 

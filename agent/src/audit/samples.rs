@@ -16,8 +16,9 @@ use super::{
         statement::{Attestation, Checkpoint, Host, Interval, KeyChange, Place, Signature, Signed},
     },
     event::{
-        Action, Agent, Call, Counts, EndpointTally, Event, Flow, FlowEnd, Http, HttpRequest, Life, Mcp, Outcome, Phase,
-        Reconciliation, Requester, Route, Shadow, ShadowKind, Sighting, StreamEvents, Verdict, What, WorkloadTally,
+        Action, Agent, Call, Counts, EndpointTally, Event, Flow, FlowEnd, Http, HttpRequest, Life, Login, LoginKind,
+        Mcp, Outcome, Phase, Reconciliation, Requester, Route, Shadow, ShadowKind, Sighting, StreamEvents, Verdict,
+        What, WorkloadTally,
     },
     head::{Head, HeadFile},
     payload::{DigestKey, Payload, Payloads},
@@ -62,6 +63,7 @@ pub(crate) fn workload() -> Workload {
             comm: "python3".into(),
             exe: Some("/usr/bin/python3".into()),
             started_ns: Some(1),
+            audit_session: Some(3),
         },
     }
 }
@@ -245,6 +247,7 @@ pub(crate) fn every_kind() -> Vec<Event> {
         };
         all.push(event(What::Flow(Box::new(flow))));
     }
+    all.extend(logins());
     for attestation in attestations() {
         all.push(event(What::Attestation(attestation)));
     }
@@ -271,6 +274,24 @@ pub(crate) fn every_kind() -> Vec<Event> {
         all.push(event(What::Agent(agent)));
     }
     all
+}
+
+/// Somebody signs in and out, in every way.
+fn logins() -> impl Iterator<Item = Event> {
+    let kinds = [LoginKind::SignedIn, LoginKind::Refused, LoginKind::SignedOut, LoginKind::Expired];
+    kinds.into_iter().map(|kind| {
+        let refused = kind == LoginKind::Refused;
+        let login = Login {
+            kind,
+            caller: caller().filter(|_| !refused),
+            workload: Some(workload()),
+            uid: 1000,
+            login_uid: Some(1000),
+            until: (kind == LoginKind::SignedIn).then_some(Timestamp::UNIX_EPOCH),
+            reason: refused.then(|| "the token has expired".into()),
+        };
+        event(What::Login(Box::new(login)))
+    })
 }
 
 /// A checkpoint, a first key, and a key that replaces another, signed by nobody's key.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::CallerRule;
+
 /// `[[endpoint]]`: one registered MCP server.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +34,9 @@ pub struct Endpoint {
     /// PEM file with roots that may verify this server, besides the system's.
     #[serde(default)]
     pub upstream_ca: Option<PathBuf>,
+    /// Whose tokens say who calls, and who may.
+    #[serde(default)]
+    pub caller: Option<CallerRule>,
 }
 
 /// `endpoint.other_paths`.

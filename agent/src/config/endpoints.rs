@@ -182,6 +182,7 @@ mod tests {
             other_paths: super::super::OtherPaths::Pass,
             other_names: super::super::OtherNames::Verified,
             upstream_ca: None,
+            caller: None,
         }
     }
 

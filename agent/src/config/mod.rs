@@ -5,12 +5,14 @@
 //! to. Nothing here does anything: rooms take the part they need.
 
 mod audit;
+mod caller;
 mod checkpoint;
 mod endpoint;
 mod endpoints;
 mod error;
 mod host;
 mod load;
+mod login;
 mod mask;
 mod paths;
 mod ranges;
@@ -25,12 +27,15 @@ use std::{
 };
 
 pub use audit::{Audit, Durability, OnFull, Oversized};
+pub(crate) use caller::is_safe_url;
+pub use caller::{CallerRule, SignatureAlgorithm};
 pub use checkpoint::{Checkpoint, KmsKey};
 pub use endpoint::{Endpoint, OtherNames, OtherPaths};
 pub use endpoints::{Endpoints, EndpointsError, PortEndpoints, Registered};
 pub use error::{ConfigError, Position, Problem};
 pub use host::{Host, HostError, HostPattern};
 pub use load::{load, load_with_files};
+pub use login::Login;
 pub use mask::Mask;
 pub use paths::{NormalPath, PathRefusal, Paths, normal_path};
 pub use sinks::{FileSink, Kinesis, OtlpLogs};
@@ -69,6 +74,9 @@ pub struct Config {
     /// The operator's way in.
     #[serde(default)]
     pub admin: Admin,
+    /// How people sign in.
+    #[serde(default)]
+    pub login: Option<Login>,
     /// Spans and metrics.
     #[serde(default)]
     pub telemetry: Telemetry,
@@ -211,6 +219,7 @@ impl Default for Config {
             tls: Tls::default(),
             limits: Limits::default(),
             admin: Admin::default(),
+            login: None,
             telemetry: Telemetry::default(),
         }
     }

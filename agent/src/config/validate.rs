@@ -8,9 +8,9 @@ use std::{
 };
 
 use super::{
-    Config, Endpoint, HostPattern, Mask, Paths, TcpScope, Unregistered,
+    Config, Endpoint, HostPattern, Mask, Paths, TcpScope, Unregistered, caller,
     load::{Findings, Step},
-    ranges, sinks,
+    login, ranges, sinks,
 };
 
 /// Longest path of a unix socket: `sun_path` with its final zero byte (unix(7)).
@@ -27,6 +27,7 @@ pub(super) fn meaning(config: &Config, findings: &mut Findings<'_>) {
     limits(config, findings);
     sinks::meaning(&config.audit, findings);
     admin(config, findings);
+    login::meaning(config.login.as_ref(), findings);
     telemetry(config, findings);
 }
 
@@ -43,6 +44,9 @@ pub(super) fn files(config: &Config, findings: &mut Findings<'_>) {
     for (i, endpoint) in config.endpoints.iter().enumerate() {
         if let Some(path) = &endpoint.upstream_ca {
             check(path, &["endpoint".into(), i.into(), "upstream_ca".into()]);
+        }
+        if let Some(path) = endpoint.caller.as_ref().and_then(|rule| rule.ca.as_ref()) {
+            check(path, &["endpoint".into(), i.into(), "caller".into(), "ca".into()]);
         }
     }
     for (i, path) in config.tls.upstream_roots.iter().enumerate() {
@@ -120,6 +124,7 @@ fn endpoints(config: &Config, findings: &mut Findings<'_>) {
         if let Some(path) = &endpoint.upstream_ca {
             absolute(path, &place("upstream_ca"), findings);
         }
+        caller::meaning(i, endpoint, findings);
     }
 }
 

@@ -43,7 +43,6 @@ use std::{
 use serde::Serialize;
 pub use weir_ebpf::ABI;
 
-pub(crate) use self::flows::since_boot;
 pub use self::{
     agents::{RegisterError, Registration},
     announcements::{Announced, Announcement, Announcements},
@@ -64,6 +63,7 @@ pub use self::{
     pins::{Detached, PinError, detach},
     process_file::{FileError, ProcessRoot},
 };
+pub(crate) use self::{flows::since_boot, sys::peer_pidfd};
 
 /// Where `weir canary` connects: the kernel sends nothing there, the programs redirect it.
 pub(crate) const CANARY_ADDRESS: (Ipv4Addr, u16) =

@@ -1,5 +1,5 @@
 //! System calls that no safe wrapper offers. Every one checks its result and owns what it returns.
-#![allow(unsafe_code, reason = "raw system calls: bpf(2), open_by_handle_at(2), getsockopt(SO_NETNS_COOKIE)")]
+#![allow(unsafe_code, reason = "raw system calls: bpf(2), open_by_handle_at(2), getsockopt(2)")]
 
 use std::{
     ffi::CStr,
@@ -219,4 +219,29 @@ pub(super) fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
         )
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(cookie) }
+}
+
+/// `SO_PEERPIDFD` of a Unix socket: a handle on the process that connected, since Linux 6.5.
+///
+/// # Errors
+///
+/// `ENOPROTOOPT` before that; `ESRCH` when it has been reaped.
+pub(crate) fn peer_pidfd(socket: impl AsFd) -> io::Result<OwnedFd> {
+    let mut fd: libc::c_int = -1;
+    let mut len = size_of_val(&fd) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `fd`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERPIDFD,
+            ptr::from_mut(&mut fd).cast(),
+            &raw mut len,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened it for this process, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

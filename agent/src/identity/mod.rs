@@ -4,14 +4,16 @@
 //! [`cgroup`] reads a cgroup's path from the root, `process` reads `/proc` for what the kernel hooks do not tell, and
 //! [`Workloads`] joins them. Where they cannot be sure they say less, never something else.
 
-mod caller;
+pub mod caller;
 pub mod cgroup;
+pub(crate) mod fetch;
+pub(crate) mod login;
 mod process;
 mod workloads;
 
 use serde::Serialize;
 
-pub use caller::Caller;
+pub use caller::{Caller, Callers};
 pub use workloads::Workloads;
 
 use crate::datapath::CgroupId;
@@ -92,4 +94,7 @@ pub struct Process {
     /// Start time in nanoseconds since boot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_ns: Option<u64>,
+    /// The kernel's number for the login that it descends from (`/proc/<pid>/sessionid`); absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_session: Option<u32>,
 }

@@ -21,6 +21,19 @@ const MAX_READ: u64 = 16 << 10;
 pub(super) struct Details {
     pub(super) exe: Option<String>,
     pub(super) started: Duration,
+    /// The login that it descends from; none for what the system started.
+    pub(super) audit_session: Option<u32>,
+}
+
+/// What is read of a process that connected to a socket of the agent's.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) details: Details,
+    pub(super) comm: String,
+    /// Its cgroup, as `/proc/<pid>/cgroup` gives it.
+    pub(super) cgroup: String,
+    /// The user who logged in.
+    pub(super) login_uid: Option<u32>,
 }
 
 /// Reads the details of `facts.tgid`, if that is still the process that connected: it started before the connection, has
@@ -35,7 +48,21 @@ pub(super) fn details(facts: &FlowFacts, in_cgroup: impl Fn(&str) -> bool) -> Op
     let same = started <= facts.connected_at
         && has_uid(&proc.read("status").ok()?, facts.uid)
         && unified_cgroup(&proc.read("cgroup").ok()?).is_some_and(in_cgroup);
-    same.then(|| Details { exe: proc.exe(), started })
+    same.then(|| Details { exe: proc.exe(), started, audit_session: proc.audit_id("sessionid") })
+}
+
+/// Reads what `pid` is, if it had started by `now` and has that real user.
+pub(super) fn peer(pid: u32, uid: u32, now: Duration) -> Option<Peer> {
+    let proc = Proc::open(pid).ok()?;
+    let started = start_time(&proc.read("stat").ok()?)?;
+    if started > now || !has_uid(&proc.read("status").ok()?, uid) {
+        return None;
+    }
+    let cgroup = unified_cgroup(&proc.read("cgroup").ok()?)?.to_owned();
+    let comm = proc.read("comm").ok()?.trim_end().to_owned();
+    let login_uid = proc.audit_id("loginuid");
+    let details = Details { exe: proc.exe(), started, audit_session: proc.audit_id("sessionid") };
+    Some(Peer { details, comm, cgroup, login_uid })
 }
 
 /// A handle on `/proc/<pid>`: reads fail with `ESRCH` once the process is gone, whoever has its pid by then.
@@ -53,6 +80,12 @@ impl Proc {
         file.take(MAX_READ).read_to_end(&mut bytes)?;
         // Only `comm` and cgroup names can be other than UTF-8; neither decides a check by a replaced character.
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// `loginuid` or `sessionid`, unless it is unset (`AUDIT_UID_UNSET`, `AUDIT_SID_UNSET` in include/uapi/linux/audit.h) or
+    /// the kernel has no audit.
+    fn audit_id(&self, name: &str) -> Option<u32> {
+        self.read(name).ok()?.trim().parse().ok().filter(|id| *id != u32::MAX)
     }
 
     fn exe(&self) -> Option<String> {

@@ -4,6 +4,7 @@ use std::{
     fmt,
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use lru::LruCache;
@@ -72,6 +73,7 @@ impl Workloads {
             uid: facts.uid,
             comm: facts.comm.clone(),
             started_ns: details.as_ref().and_then(|details| u64::try_from(details.started.as_nanos()).ok()),
+            audit_session: details.as_ref().and_then(|details| details.audit_session),
             exe: details.and_then(|details| details.exe),
         };
         workload(facts.task_cgroup, placed.as_deref(), process)
@@ -80,8 +82,25 @@ impl Workloads {
     /// The workload of a cgroup, where no task is known: pid 0 and no name.
     #[must_use]
     pub fn of_cgroup(&self, cgroup: CgroupId, uid: u32) -> Workload {
-        let process = Process { pid: 0, uid, comm: String::new(), exe: None, started_ns: None };
+        let process = Process { pid: 0, uid, comm: String::new(), exe: None, started_ns: None, audit_session: None };
         workload(cgroup, self.place(cgroup).as_deref(), process)
+    }
+
+    /// The same for a process that has connected to a socket of the agent's by `now`, as time since boot, with the user who
+    /// logged in. None where it is not certain, and in a cgroup namespace that hides where the process is.
+    pub(super) fn resolve_peer(&self, pid: u32, uid: u32, now: Duration) -> Option<(Workload, Option<u32>)> {
+        let process::Peer { details, comm, cgroup, login_uid } = process::peer(pid, uid, now)?;
+        let path = cgroup.strip_prefix(&self.base).filter(|path| self.initial_namespace && path.starts_with('/'))?;
+        let process = Process {
+            pid,
+            uid,
+            comm,
+            exe: details.exe,
+            started_ns: u64::try_from(details.started.as_nanos()).ok(),
+            audit_session: details.audit_session,
+        };
+        let placed = Placed { owner: Owner::of(path), path: path.to_owned() };
+        Some((workload(CgroupId(0), Some(&placed), process), login_uid))
     }
 
     fn place(&self, id: CgroupId) -> Option<Arc<Placed>> {

@@ -9,7 +9,7 @@
 //! | [`era`], [`headers`] | which era speaks, and do headers and body agree? |
 //! | [`legacy`] | the `endpoint` event of the 2024-11-05 transport |
 //! | [`sse`] | a stream of bytes as events, byte for byte |
-//! | [`refusal`] | the answer to what is not let through |
+//! | [`refusal`], [`challenge`] | the answer to what is not let through, and to who must say who calls |
 //! | [`calls`] | which calls wait for a response |
 //! | [`sighting`] | is this MCP, at a server that nobody registered? |
 //!
@@ -19,6 +19,7 @@
 use serde::Serialize;
 
 pub mod calls;
+pub mod challenge;
 pub mod era;
 pub mod headers;
 pub mod id;
@@ -31,6 +32,7 @@ pub mod sighting;
 pub mod sse;
 
 pub use calls::Calls;
+pub use challenge::Challenge;
 pub use era::{Context, classify};
 pub use id::Id;
 pub use message::{Answer, Body, Invalid, Kind, Message, parse};

@@ -19,7 +19,8 @@
 //! So: in a session a request's error travels with 200, and a notification is accepted and dropped (the record says that
 //! it was refused). In the modern era the statuses are the specification's 400 for what it names; other refusals travel with
 //! 200, but for `server/discover`. On the 2024-11-05 transport the POST is accepted and the error travels on the stream
-//! ([`Refusal::event`]). 401, 404 and 405 are never used. What has no readable id gets the status of its class.
+//! ([`Refusal::event`]). 404 and 405 are never used; 401 only by a [`Challenge`], which asks for the token that the endpoint
+//! demands. What has no readable id gets the status of its class.
 //!
 //! # Codes
 //!
@@ -31,7 +32,7 @@ use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Body, Era, Id, Invalid, Kind, Message};
+use super::{Body, Challenge, Era, Id, Invalid, Kind, Message};
 
 /// Something was not let through.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +44,8 @@ pub struct Refusal {
     pub class: Class,
     /// Why and what to do, for the client's user. Never holds a value from the message.
     pub reason: String,
+    /// Asks the client to say who calls; decides the status then.
+    pub challenge: Option<Challenge>,
 }
 
 /// What kind of rule was broken; decides codes and statuses.
@@ -147,12 +150,26 @@ impl From<&Invalid> for Refusal {
 impl Refusal {
     /// A refusal. `reason` says what and why, and what to do, without values from the message.
     pub fn new(rule: &'static str, class: Class, reason: impl Into<String>) -> Self {
-        Self { rule, class, reason: reason.into() }
+        Self { rule, class, reason: reason.into(), challenge: None }
+    }
+
+    /// The same, asking the client to say who calls.
+    #[must_use]
+    pub fn challenging(self, challenge: Challenge) -> Self {
+        Self { challenge: Some(challenge), ..self }
+    }
+
+    /// The HTTP status, where the refusal is told by one.
+    pub fn status(&self) -> StatusCode {
+        self.challenge.as_ref().map_or_else(|| self.class.status(), Challenge::status)
     }
 
     /// The HTTP response to the POST. On the 2024-11-05 transport it accepts, and [`Refusal::event`] must be sent on the
     /// session's stream; where that stream is not at hand, answer with [`Refusal::undeliverable`].
     pub fn response(&self, era: Era, asked: &Asked<'_>) -> Response<Bytes> {
+        if self.challenge.is_some() {
+            return self.undeliverable(asked);
+        }
         match (era, asked) {
             (_, Asked::Unreadable) => json(self.class.status(), self.error(None)),
             (Era::Modern, Asked::Unanswerable | Asked::Batch(_)) => json(self.class.status(), self.error(None)),
@@ -163,7 +180,7 @@ impl Refusal {
         }
     }
 
-    /// The answer of last resort on the 2024-11-05 transport, when the error cannot travel on the stream. TypeScript shows
+    /// The answer as a body of its own, with the status of its class or of its challenge: that of last resort on the 2024-11-05 transport, when the error cannot travel on the stream. TypeScript shows
     /// it; Python's session ends.
     pub fn undeliverable(&self, asked: &Asked<'_>) -> Response<Bytes> {
         let body = match asked {
@@ -171,7 +188,11 @@ impl Refusal {
             Asked::Batch(ids) => self.errors(ids),
             Asked::Unreadable | Asked::Unanswerable => self.error(None),
         };
-        json(self.class.status(), body)
+        let mut response = json(self.class.status(), body);
+        if let Some(challenge) = &self.challenge {
+            challenge.put(&mut response);
+        }
+        response
     }
 
     /// The error as an event for the stream of the 2024-11-05 transport; `None` when nothing awaits an answer. A batch has one

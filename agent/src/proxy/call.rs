@@ -1,4 +1,4 @@
-//! One POST at an endpoint path, in the order of DESIGN §4: receive, parse, judge, record, send, deliver.
+//! One POST at an endpoint path, in the order of DESIGN §4: receive, parse, tell the caller, judge, record, send, deliver.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     answer::{self, Stream},
     body::{self, Body, BoxError},
+    caller,
     calls::{Asker, OpenCall, Scope},
     http::{Connection, refusal_response, unrecordable},
     pending::Pending,
@@ -44,6 +45,7 @@ pub(crate) async fn post(
         }
         Err(invalid) => return refuse_unread(connection, &head, &(&invalid).into(), &(&invalid).into()).await,
     };
+    let known = caller::identify(connection, &mut head).await;
     let legacy = legacy_scope(connection, &head);
     let (facts, scope) = match mcp::classify(&head.headers, &messages) {
         Ok(context) => {
@@ -61,6 +63,9 @@ pub(crate) async fn post(
             return refuse_all(connection, &facts, &messages, &refusal, legacy.as_ref()).await;
         }
     };
+    if let Err(refusal) = known {
+        return refuse_all(connection, &facts, &messages, &refusal, legacy.as_ref()).await;
+    }
     let pending = match judge(connection, &facts, scope, messages.messages()).await {
         Ok(pending) => pending,
         Err(refusal) => return refuse_all(connection, &facts, &messages, &refusal, legacy.as_ref()).await,
@@ -268,7 +273,10 @@ async fn refuse_all(
         }
     }
     let asked = messages.into();
-    let Some(scope) = legacy else { return Ok(refusal_response(refusal.response(facts.era, &asked))) };
+    // A challenge is for the one who posts, not for who listens.
+    let Some(scope) = legacy.filter(|_| refusal.challenge.is_none()) else {
+        return Ok(refusal_response(refusal.response(facts.era, &asked)));
+    };
     let told = match refusal.event(&asked) {
         None => true,
         Some(event) => connection.shared.legacy.tell(scope, event).await,

@@ -18,6 +18,7 @@ use super::{
     answer::{self, Stream},
     body::{self, Body, BoxError},
     call,
+    caller::{self, Identified},
     flow::FlowContext,
     framing::{Watch, Watched},
     headers::{self, Carries, HeadError},
@@ -58,6 +59,8 @@ enum Target {
     Endpoint,
     /// Something else on the same host.
     Other,
+    /// Nowhere: it asks for what Weir says of the endpoint, which is this.
+    Metadata(String),
 }
 
 impl Connection {
@@ -153,6 +156,16 @@ impl Connection {
         headers::strip_hop_by_hop(&mut head.headers);
         // The body is read to its end before it is judged, so the proxy itself answers `100-continue`.
         head.headers.remove(http::header::EXPECT);
+        if let Target::Metadata(document) = target {
+            return self.tell_metadata(&head, document).await;
+        }
+        let is_message = head.method == Method::POST;
+        if matches!(target, Target::Endpoint)
+            && !is_message
+            && let Err(why) = caller::identify(&self, &mut head).await
+        {
+            return self.refuse_head(&head, &HeadRefusal { status: why.status(), why }).await;
+        }
         match (target, head.method.clone()) {
             (Target::Endpoint, Method::POST) => call::post(&self, head, body).await,
             (Target::Endpoint, _) if !body.is_end_stream() => call::other_method(&self, head, body).await,
@@ -188,6 +201,9 @@ impl Connection {
             status: StatusCode::BAD_REQUEST,
             why: Refusal::new("http-path", Class::NotRpc, error.to_string()),
         })?;
+        if let Some(document) = caller::metadata_asked(self, head) {
+            return Ok(Target::Metadata(document));
+        }
         // Wherever the server has the legacy transport's messages sent, they are the endpoint's.
         let covered = covered || call::legacy_scope(self, head).is_some();
         match (covered, self.endpoint.endpoint.other_paths) {
@@ -212,9 +228,11 @@ impl Connection {
         protocol_version: Option<String>,
         session_id: Option<String>,
     ) -> Arc<ExchangeFacts> {
+        let Identified { caller, took_token } = head.extensions.get().cloned().unwrap_or_default();
         Arc::new(ExchangeFacts {
             flow: Arc::clone(&self.flow),
-            caller: None,
+            caller,
+            took_token,
             endpoint: Arc::clone(&self.endpoint),
             hostname: self.host.clone(),
             era,
@@ -237,6 +255,16 @@ impl Connection {
         let mut response = refusal.why.undeliverable(&Asked::Unreadable);
         *response.status_mut() = refusal.status;
         Ok(refusal_response(response))
+    }
+
+    /// Says what a client needs to know to get a token, in the server's place.
+    async fn tell_metadata(&self, head: &Parts, document: String) -> Result<Response<Body>, BoxError> {
+        let mut exchange = match PassedExchange::begin(&self.shared, self.facts_of_head(head)).await {
+            Ok(exchange) => exchange,
+            Err(error) => return Ok(unrecorded(&error)),
+        };
+        exchange.answered(StatusCode::OK);
+        Ok(refusal_response(caller::metadata_response(document)))
     }
 
     /// A stream that the client opens to hear the server: GET of a session, a resumption, or the legacy transport's own.

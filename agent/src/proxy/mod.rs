@@ -9,6 +9,7 @@
 //! | `unregistered` | the same for a flow to an address that nobody registered |
 //! | `http` | one request: authority, framing, path |
 //! | `call` | one POST: receive, parse, judge, record, send |
+//! | `caller` | who calls? |
 //! | `receive` | a request's body, bounded and decoded |
 //! | `answer`, `events` | what comes back, recorded message by message and delivered |
 //! | `pending`, `calls`, `versions`, `legacy` | calls that wait for their response, and what their sessions settled on |
@@ -24,6 +25,7 @@ mod accept;
 mod answer;
 mod body;
 mod call;
+mod caller;
 mod calls;
 mod decode;
 mod drain;
@@ -86,7 +88,7 @@ use crate::{
     },
     config::{Config, Registered},
     datapath::{CgroupTree, Datapath, DnsCounts},
-    identity::Workloads,
+    identity::{Callers, Workloads},
     mask::{MaskKey, Masks},
     mcp,
     telemetry::Telemetry,
@@ -113,7 +115,9 @@ pub struct Parts {
     /// The kernel's boot id.
     pub boot_id: String,
     /// From kernel facts to workloads.
-    pub workloads: Workloads,
+    pub workloads: Arc<Workloads>,
+    /// What endpoints ask of their callers.
+    pub callers: Arc<Callers>,
     /// Mints what applications see.
     pub minter: Arc<Minter>,
     /// Verifies servers by the system's roots and the configured ones.
@@ -143,7 +147,8 @@ pub(crate) struct Shared {
     config: Arc<Config>,
     datapath: Datapath,
     cgroups: Arc<CgroupTree>,
-    workloads: Workloads,
+    workloads: Arc<Workloads>,
+    callers: Arc<Callers>,
     minter: Arc<Minter>,
     system_roots: Upstream,
     verifiers: HashMap<String, Upstream>,
@@ -195,6 +200,7 @@ impl Proxy {
             cgroups,
             boot_id,
             workloads,
+            callers,
             minter,
             system_roots,
             verifiers,
@@ -223,6 +229,7 @@ impl Proxy {
             datapath,
             cgroups,
             workloads,
+            callers,
             minter,
             system_roots,
             verifiers,
@@ -268,6 +275,7 @@ impl Proxy {
     /// Sweeps what has been idle or adrift too long, until the drain.
     pub fn start_housekeeping(&self) {
         let shared = Arc::clone(&self.shared);
+        shared.callers.refresh();
         self.shared.tasks.spawn(async move {
             loop {
                 tokio::select! {
@@ -275,6 +283,7 @@ impl Proxy {
                     () = shared.drain.started() => return,
                 }
                 shared.pool.sweep();
+                shared.callers.refresh();
                 let names = Arc::clone(&shared.names);
                 let _ = tokio::task::spawn_blocking(move || names.sweep()).await;
                 for call in shared.calls.expire(ADRIFT) {

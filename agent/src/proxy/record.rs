@@ -30,6 +30,8 @@ pub(crate) struct ExchangeFacts {
     pub(crate) flow: Arc<FlowContext>,
     /// For whom the flow's workload calls, where that is known.
     pub(crate) caller: Option<Arc<Caller>>,
+    /// Whether the caller's token was taken off the request.
+    pub(crate) took_token: bool,
     /// The endpoint.
     pub(crate) endpoint: Arc<Registered>,
     /// The name that the application asked for.
@@ -134,6 +136,10 @@ impl Shared {
             self.counters.judged(facts.endpoint.name(), note.verdict.action == Action::Deny);
         }
         let masked = self.mask(facts.endpoint.name(), note.tool, message.map_or(&[], |message| &message.raw));
+        let mut edits = note.edits;
+        if facts.took_token && note.phase == Phase::Request && note.verdict.action == Action::Allow {
+            edits.push("authorization");
+        }
         let payload = |name| masked.at(&[name]).and_then(|part| self.content(part.as_bytes()));
         let mcp = Mcp {
             phase: note.phase,
@@ -153,7 +159,7 @@ impl Shared {
             duration_ms: note.duration.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
             trace_id: note.span.and_then(CallSpan::trace_id).map(str::to_owned),
             events: note.events,
-            edits: note.edits,
+            edits,
         };
         let call = event::Call {
             workload: facts.flow.workload.clone(),

@@ -96,7 +96,14 @@ fn event(number: u64) -> Event {
         unit: Some("agent.service".into()),
         container: None,
         pod: None,
-        process: Process { pid: 42, uid: 1000, comm: "python3".into(), exe: None, started_ns: Some(number) },
+        process: Process {
+            pid: 42,
+            uid: 1000,
+            comm: "python3".into(),
+            exe: None,
+            started_ns: Some(number),
+            audit_session: None,
+        },
     };
     let flow = Flow {
         workload,

@@ -50,7 +50,7 @@ impl Printer {
         let time = view.time().to_zoned(self.zone.clone()).strftime(self.format).to_string();
         let body = match (&view.event.mcp, view.event.class_uid) {
             (Some(mcp), 6003) => call(&view.event, mcp),
-            (_, 6002) => format!("{BOLD}·{BOLD:#} {}", clean(&view.event.message)),
+            (_, 3002 | 6002) => format!("{BOLD}·{BOLD:#} {}", clean(&view.event.message)),
             _ => connection(&view.event),
         };
         writeln!(out, "{DIM}{time}{DIM:#} {}", body.trim_end())

@@ -47,7 +47,8 @@ use super::{
         self, Terms,
         offer::{Estate, HandedOver},
     },
-    socket::SocketFile,
+    login::{self, server::LoginServer},
+    socket::{Mode, SocketFile},
 };
 use crate::{
     audit::{
@@ -59,6 +60,7 @@ use crate::{
     },
     config::{self, Config, OnFailure, Oversized, RawSockets, TcpScope},
     datapath::{AttachOptions, Attached, CgroupTree, Datapath, Verbosity},
+    identity::Callers,
     mask::{MaskKey, Masks},
     proxy::{Namespaces, Parts, Proxy},
     tls::Minter,
@@ -128,7 +130,8 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
 
     // What can fail without the kernel's help fails before anything is attached: it would stay, and deny.
     let mut socket = origin.bind_admin(&config).await?;
-    let mut next = SocketFile::bind_aside(&handover::socket_path(&config.state_dir), None).map_err(failed)?;
+    let mut next = SocketFile::bind_aside(&handover::socket_path(&config.state_dir), Mode::Root).map_err(failed)?;
+    let login_socket = config.login.as_ref().map(login::server::bind).transpose().map_err(failed)?;
     let reporting = Reporting::start(&config)?;
     let Attached { datapath, log: kernel_log, takeover, announcements } = Datapath::attach(&AttachOptions {
         cgroups: &cgroups,
@@ -145,11 +148,14 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         tracing::warn!(%error, "the eBPF programs' log has ended");
     });
 
+    let workloads = Arc::new(workloads(&config, &cgroups));
+    let callers = Arc::new(Callers::new(&config).map_err(failed)?);
     let proxy = Proxy::new(Parts {
         datapath: datapath.clone(),
         cgroups: Arc::clone(&cgroups),
         boot_id: options.boot_id.clone(),
-        workloads: workloads(&config, &cgroups),
+        workloads: Arc::clone(&workloads),
+        callers: Arc::clone(&callers),
         minter: Arc::clone(&minter),
         system_roots,
         verifiers,
@@ -210,6 +216,10 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     let renewal = tokio::spawn(renew(authority, hosts, Arc::clone(&minter)));
     origin::put_in_place(&mut socket, &mut next)?;
     let admin = tokio::spawn(socket.serve(running, stop.clone()));
+    if let (Some(login), Some(socket)) = (&config.login, login_socket) {
+        let server = LoginServer::new(login, socket, callers, workloads, log.clone());
+        tokio::spawn(server.serve(stop.clone()));
+    }
     // The main process follows the work: it is another one after a hand-over.
     notify(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
     tracing::info!(endpoints = config.endpoints.len(), takeover, "ready");

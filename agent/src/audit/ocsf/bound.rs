@@ -36,6 +36,7 @@ pub(super) fn bound(what: &mut What) -> bool {
                 Life::KeptOn { reason } | Life::Watched { detail: reason, .. } | Life::TookOver { version: reason, .. },
             ),
         ) => bounds.text(reason),
+        What::Login(login) => bounds.optional(&mut login.reason),
         What::Agent(_) | What::Attestation(_) | What::Unfinished(_) => {}
     }
     bounds.cut

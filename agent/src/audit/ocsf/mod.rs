@@ -5,6 +5,7 @@
 //! | [`What::Call`], [`What::Unfinished`] | API Activity 6003 | `ai_operation`, `security_control` |
 //! | [`What::Http`] | HTTP Activity 4002 | `host`, `security_control` |
 //! | [`What::Flow`], [`What::Sighting`] | Network Activity 4001 | `host`, `security_control` |
+//! | [`What::Login`] | Authentication 3002 | `host` |
 //! | [`What::Agent`], [`What::Attestation`] | Application Lifecycle 6002 | `host` |
 //! | a piece of a long payload | Base Event 0 | |
 
@@ -12,6 +13,7 @@ mod activity;
 mod attestation;
 mod bound;
 mod life;
+mod login;
 mod part;
 mod parts;
 mod record;
@@ -58,6 +60,7 @@ pub fn render(mut event: Event, uid: Uuid) -> serde_json::Result<String> {
         What::Http(http) => serde_json::to_string(&pen.http(http)),
         What::Flow(flow) => serde_json::to_string(&pen.flow(flow)),
         What::Sighting(sighting) => serde_json::to_string(&pen.sighting(sighting)),
+        What::Login(login) => serde_json::to_string(&pen.login(login)),
         What::Agent(agent) => serde_json::to_string(&pen.agent(agent)),
         What::Attestation(attestation) => serde_json::to_string(&pen.attestation(attestation)),
         What::Unfinished(open) => serde_json::to_string(&unfinished::fields(open, pen.time, uid)?),

@@ -45,7 +45,7 @@ struct User {
 
 impl<'a> Actor<'a> {
     pub(super) fn new(workload: &'a Workload) -> Self {
-        let Process { pid, uid, comm, exe, started_ns: _ } = &workload.process;
+        let Process { pid, uid, comm, exe, started_ns: _, audit_session: _ } = &workload.process;
         let user = User { uid: uid.to_string() };
         let process = ActorProcess { pid: *pid, name: comm, path: exe.as_deref(), user };
         Self { app_name: &workload.id, process }

@@ -19,6 +19,7 @@ use crate::identity::{Caller, Workload};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     BaseEvent,
+    Authentication,
     NetworkActivity,
     HttpActivity,
     ApplicationLifecycle,
@@ -29,6 +30,7 @@ impl Class {
     const fn uid(self) -> u32 {
         match self {
             Self::BaseEvent => 0,
+            Self::Authentication => 3002,
             Self::NetworkActivity => 4001,
             Self::HttpActivity => 4002,
             Self::ApplicationLifecycle => 6002,
@@ -39,6 +41,7 @@ impl Class {
     const fn name(self) -> &'static str {
         match self {
             Self::BaseEvent => "Base Event",
+            Self::Authentication => "Authentication",
             Self::NetworkActivity => "Network Activity",
             Self::HttpActivity => "HTTP Activity",
             Self::ApplicationLifecycle => "Application Lifecycle",
@@ -49,6 +52,7 @@ impl Class {
     const fn category(self) -> (u32, &'static str) {
         match self {
             Self::BaseEvent => (0, "Uncategorized"),
+            Self::Authentication => (3, "Identity & Access Management"),
             Self::NetworkActivity | Self::HttpActivity => (4, "Network Activity"),
             Self::ApplicationLifecycle | Self::ApiActivity => (6, "Application Activity"),
         }
@@ -58,7 +62,7 @@ impl Class {
         match self {
             Self::BaseEvent => &["weir/weir"],
             Self::NetworkActivity | Self::HttpActivity => &["host", "security_control", "weir/weir"],
-            Self::ApplicationLifecycle => &["host", "weir/weir"],
+            Self::Authentication | Self::ApplicationLifecycle => &["host", "weir/weir"],
             Self::ApiActivity => &["ai_operation", "security_control", "weir/weir"],
         }
     }

@@ -84,8 +84,14 @@ fn whoever_is_not_the_same_process_leaves_only_kernel_facts() {
     let sleeper = Sleeper::start();
     let cgroup = sleeper.cgroup();
     let pid = sleeper.0.id();
-    let kernel_facts =
-        Process { pid, uid: rustix::process::getuid().as_raw(), comm: "sleep".into(), exe: None, started_ns: None };
+    let kernel_facts = Process {
+        pid,
+        uid: rustix::process::getuid().as_raw(),
+        comm: "sleep".into(),
+        exe: None,
+        started_ns: None,
+        audit_session: None,
+    };
 
     // It started after the connection: the pid was reused.
     let earlier = facts(pid, Duration::from_nanos(1));

@@ -17,7 +17,7 @@ use crate::audit::pretty::pretty;
 /// What a record is called: its class, and within it what tells records apart.
 fn kind(event: &Value) -> String {
     let class = event["class_name"].as_str().unwrap();
-    let ours = ["/mcp/phase", "/lifecycle/kind", "/flow/end"];
+    let ours = ["/mcp/phase", "/lifecycle/kind", "/login/kind", "/flow/end"];
     let of_ours = ours.iter().find_map(|pointer| event.pointer(pointer)).and_then(Value::as_str);
     match (of_ours, event["class_uid"].as_u64()) {
         (Some(_), Some(4001)) => format!("{class}: the end of a connection"),
