@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`admin`] | the commands, the admin socket and what they print |
 //! | [`proxy`] | drives: one flow from `accept` to the last byte, one call from request to response |
-//! | [`audit`], [`mask`], [`mcp`], [`tls`], [`identity`], [`trust`] | know nothing of the proxy or of each other's insides |
+//! | [`audit`], [`policy`], [`mask`], [`mcp`], [`tls`], [`identity`], [`trust`] | know nothing of the proxy or of each other's insides |
 //! | [`telemetry`] | spans and metrics, by OpenTelemetry's conventions |
 //! | [`datapath`] | the kernel: eBPF programs and maps, network namespaces, cgroups |
 //! | [`config`] | `weir.toml`, typed and validated |
@@ -19,6 +19,7 @@ pub mod datapath;
 pub mod identity;
 pub mod mask;
 pub mod mcp;
+pub mod policy;
 pub mod proxy;
 pub mod telemetry;
 pub mod tls;

@@ -34,14 +34,14 @@ CREATE EXTERNAL TABLE records_raw (
     checkpoint:string,
     credential:struct<kind:string,role_arn:string,session_name:string>,
     flow:struct<`end`:string,id:string,protocol:string,shadow:struct<evidence:string,kind:string>,tally:string>,
-    lifecycle:struct<boot_id:string,bytes:bigint,check:string,config_digest:string,connections:bigint,cut_bytes:bigint,healthy:boolean,kind:string,login_uid:bigint,lost_records:bigint,open_calls:bigint,pid:bigint,reason:string,segments:bigint,since:bigint,takeover:boolean,through_hash:string,through_seq:bigint,uid:bigint,until:bigint,version:string>,
+    lifecycle:struct<boot_id:string,bytes:bigint,check:string,config_digest:string,connections:bigint,cut_bytes:bigint,healthy:boolean,kind:string,login_uid:bigint,lost_records:bigint,open_calls:bigint,pid:bigint,policy_count:bigint,policy_version:string,reason:string,segments:bigint,since:bigint,takeover:boolean,through_hash:string,through_seq:bigint,uid:bigint,until:bigint,version:string>,
     login:struct<kind:string,login_uid:bigint,uid:bigint,until:bigint>,
     masked:map<string,bigint>,
     mcp:struct<call_id:string,duration_ms:bigint,edits:array<string>,endpoint:string,era:string,error:string,events:string,http_status:bigint,id:string,method:string,name:string,outcome:string,params:string,phase:string,protocol_version:string,result:string,session_id:string,trace_id:string>,
     payload_part:struct<call_id:string,field:string,hmac_sha256:string,of:string,part:bigint,parts:bigint,text:string>,
     reconciliation:string,
     signing_key:string,
-    verdict:struct<action:string,approval_id:string,approver:string,policy:string,reason:string>,
+    verdict:struct<action:string,approval_id:string,approver:string,policy:string,reason:string,version:string>,
     workload:struct<cgroup:string,cgroup_id:bigint,container:struct<id:string,runtime:string>,id:string,kind:string,pod:struct<uid:string>,process:struct<audit_session:bigint,comm:string,exe:string,pid:bigint,started_ns:bigint,uid:bigint>,unit:string>>
 )
 PARTITIONED BY (day string)
@@ -86,14 +86,14 @@ CREATE EXTERNAL TABLE records (
     checkpoint:string,
     credential:struct<kind:string,role_arn:string,session_name:string>,
     flow:struct<`end`:string,id:string,protocol:string,shadow:struct<evidence:string,kind:string>,tally:string>,
-    lifecycle:struct<boot_id:string,bytes:bigint,check:string,config_digest:string,connections:bigint,cut_bytes:bigint,healthy:boolean,kind:string,login_uid:bigint,lost_records:bigint,open_calls:bigint,pid:bigint,reason:string,segments:bigint,since:bigint,takeover:boolean,through_hash:string,through_seq:bigint,uid:bigint,until:bigint,version:string>,
+    lifecycle:struct<boot_id:string,bytes:bigint,check:string,config_digest:string,connections:bigint,cut_bytes:bigint,healthy:boolean,kind:string,login_uid:bigint,lost_records:bigint,open_calls:bigint,pid:bigint,policy_count:bigint,policy_version:string,reason:string,segments:bigint,since:bigint,takeover:boolean,through_hash:string,through_seq:bigint,uid:bigint,until:bigint,version:string>,
     login:struct<kind:string,login_uid:bigint,uid:bigint,until:bigint>,
     masked:map<string,bigint>,
     mcp:struct<call_id:string,duration_ms:bigint,edits:array<string>,endpoint:string,era:string,error:string,events:string,http_status:bigint,id:string,method:string,name:string,outcome:string,params:string,phase:string,protocol_version:string,result:string,session_id:string,trace_id:string>,
     payload_part:struct<call_id:string,field:string,hmac_sha256:string,of:string,part:bigint,parts:bigint,text:string>,
     reconciliation:string,
     signing_key:string,
-    verdict:struct<action:string,approval_id:string,approver:string,policy:string,reason:string>,
+    verdict:struct<action:string,approval_id:string,approver:string,policy:string,reason:string,version:string>,
     workload:struct<cgroup:string,cgroup_id:bigint,container:struct<id:string,runtime:string>,id:string,kind:string,pod:struct<uid:string>,process:struct<audit_session:bigint,comm:string,exe:string,pid:bigint,started_ns:bigint,uid:bigint>,unit:string>>
 )
 PARTITIONED BY (day string)

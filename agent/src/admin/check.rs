@@ -7,10 +7,11 @@ use serde::Serialize;
 use super::{Context, Ended, Failure};
 use crate::{
     config::{
-        Config, ConfigError, Endpoint, Endpoints, Intercept, OtherPaths, Problem, TcpScope, Unregistered,
+        Config, ConfigError, Endpoint, Endpoints, Intercept, OtherPaths, Problem, Stance, TcpScope, Unregistered,
         load_with_files,
     },
     mask::Masks,
+    policy::Policies,
 };
 
 /// Arguments of `weir check`.
@@ -32,16 +33,16 @@ pub fn execute(_args: &Args, context: &Context) -> Result<Ended, Failure> {
             return Err(error.into());
         }
     };
-    build(&config)?;
-    context.print(&Report::of(&context.config, &config))?;
+    let policies = build(&config)?;
+    context.print(&Report::of(&context.config, &config, &policies))?;
     Ok(Ended::Done)
 }
 
 /// Builds what `run` builds from the configuration alone, so that what cannot be built is known before.
-fn build(config: &Config) -> Result<(), Failure> {
+fn build(config: &Config) -> Result<Policies, Failure> {
     Endpoints::new(&config.endpoints).map_err(|error| Failure::Usage(error.to_string()))?;
     Masks::compile(&config.masks).map_err(|error| Failure::Usage(error.to_string()))?;
-    Ok(())
+    Policies::load(&config.policy).map_err(|error| Failure::Usage(error.to_string()))
 }
 
 #[derive(Serialize)]
@@ -75,12 +76,18 @@ struct Report<'c> {
     intercept: &'c Intercept,
     endpoints: &'c [Endpoint],
     masks: usize,
+    policies: usize,
+    policy_default: Stance,
+    policy_version: String,
     warnings: Vec<String>,
 }
 
 impl<'c> Report<'c> {
-    fn of(path: &'c Path, config: &'c Config) -> Self {
+    fn of(path: &'c Path, config: &'c Config, policies: &Policies) -> Self {
         Self {
+            policies: policies.len(),
+            policy_default: config.policy.default,
+            policy_version: policies.version().to_string(),
             config: path,
             valid: true,
             intercept: &config.intercept,
@@ -105,7 +112,8 @@ fn warnings(path: &Path, config: &Config) -> Vec<String> {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config, valid: _, intercept, endpoints, masks, warnings } = self;
+        let Self { config, valid: _, intercept, endpoints, masks, policies, policy_default, policy_version, warnings } =
+            self;
         writeln!(f, "{}: valid", config.display())?;
         write!(f, "scope: connections from cgroups {}", intercept.cgroups.join(", "))?;
         if !intercept.exclude.is_empty() {
@@ -129,7 +137,10 @@ impl fmt::Display for Report<'_> {
                 write!(f, "\n  upstream verified by the system's roots and {}", ca.display())?;
             }
         }
-        write!(f, "\n\nmasks: {masks}")?;
+        write!(f, "\n\nmasks: {masks}\npolicies: {policies}, default {}", policy_default.as_str())?;
+        if *policies > 0 {
+            write!(f, ", version {policy_version}")?;
+        }
         for warning in warnings {
             write!(f, "\nwarning: {warning}")?;
         }

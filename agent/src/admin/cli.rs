@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{Context, Ended, Failure, audit, ca, canary, check, detach, doctor, login, run, schema, status, upgrade};
+use super::{
+    Context, Ended, Failure, audit, ca, canary, check, detach, doctor, login, policy, run, schema, status, upgrade,
+};
 
 /// Makes every call to an MCP server visible, attributable, governed and signed, without touching the application.
 #[derive(Debug, clap::Parser)]
@@ -36,6 +38,8 @@ enum Command {
     Detach(Printing<detach::Args>),
     /// Read and verify the audit log.
     Audit(Printing<audit::Args>),
+    /// Test and explain policies.
+    Policy(Printing<policy::Args>),
     /// Manage the certificate authority that workloads trust.
     Ca(Printing<ca::Args>),
     /// Connect where only the redirect answers: the agent's watchdog runs it.
@@ -74,6 +78,7 @@ impl Cli {
             Command::Logout(Printing { args, json }) => login::execute_logout(&args, &context(json)),
             Command::Detach(Printing { args, json }) => detach::execute(&args, &context(json)),
             Command::Audit(Printing { args, json }) => audit::execute(&args, &context(json)),
+            Command::Policy(Printing { args, json }) => policy::execute(&args, &context(json)),
             Command::Ca(Printing { args, json }) => ca::execute(&args, &context(json)),
             Command::Canary(args) => canary::execute(&args),
             Command::Schema(args) => schema::execute(&args, &context(true)),

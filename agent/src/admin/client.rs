@@ -15,7 +15,7 @@ use tokio::{net::UnixStream, time::timeout};
 
 use super::{
     Failure,
-    protocol::{DETACH, Detached, Refused, STATUS, Status},
+    protocol::{DETACH, Detached, RELOAD, Refused, Reloaded, STATUS, Status},
 };
 
 /// Longest wait for an answer. Detaching waits for the log and the kernel.
@@ -59,6 +59,14 @@ pub async fn status(socket: &Path) -> Result<Status, ClientError> {
 /// As [`ClientError`] says.
 pub async fn detach(socket: &Path) -> Result<Detached, ClientError> {
     ask(socket, Method::POST, DETACH).await
+}
+
+/// Asks the agent to read its policies again.
+///
+/// # Errors
+/// As [`ClientError`] says; refused policies are [`ClientError::Refused`].
+pub async fn reload_policies(socket: &Path) -> Result<Reloaded, ClientError> {
+    ask(socket, Method::POST, RELOAD).await
 }
 
 /// Waits for an answer, from a command.

@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
     use crate::admin::{
-        protocol::Status,
+        protocol::{Reloaded, Status},
         server::{AdminSocket, Operations, Peer},
     };
 
@@ -111,6 +111,10 @@ mod tests {
     impl Operations for Agent {
         async fn status(&self) -> Status {
             unreachable!("nobody asks")
+        }
+
+        async fn reload_policies(&self) -> Result<Reloaded, String> {
+            Err("not asked for".into())
         }
 
         async fn detach(&self, by: Peer) -> Result<Detached, String> {

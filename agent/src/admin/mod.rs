@@ -26,6 +26,7 @@ pub mod doctor;
 mod handover;
 pub mod login;
 mod metrics;
+pub mod policy;
 pub mod protocol;
 pub mod run;
 pub mod schema;

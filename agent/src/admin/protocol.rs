@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /v1/status` | [`Status`] |
 //! | `POST /v1/detach` | [`Detached`], once the kernel side is gone |
+//! | `POST /v1/policy/reload` | [`Reloaded`] |
 //!
 //! Anything but 200 carries a [`Refused`].
 
@@ -13,12 +14,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::event::Reconciliation;
-pub use crate::audit::ship::SinkStatus;
+pub use crate::{audit::ship::SinkStatus, policy::live::LiveStatus};
 
 /// Path of the request for [`Status`].
 pub(super) const STATUS: &str = "/v1/status";
 /// Path of the request to detach.
 pub(super) const DETACH: &str = "/v1/detach";
+/// Path of the request to read the policies again.
+pub(super) const RELOAD: &str = "/v1/policy/reload";
 
 /// How the running agent is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +54,9 @@ pub struct Status {
     pub reconciliation: Option<Reconciliation>,
     /// The intermediate that signs leaves; absent when there is none.
     pub ca: Option<CaStatus>,
+    /// The policies in force.
+    #[serde(default)]
+    pub policies: LiveStatus,
     /// What the watchdog looks at: links, maps, a canary.
     pub checks: Vec<CheckStatus>,
 }
@@ -201,6 +207,15 @@ pub struct CaStatus {
 pub struct Detached {
     /// The record that says so.
     pub seq: u64,
+}
+
+/// The policies were read again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Whether others are in force now.
+    pub changed: bool,
+    /// The policies in force.
+    pub policies: LiveStatus,
 }
 
 /// Why a request was not answered.

@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use super::socket::BindError;
 use super::{
-    protocol::{DETACH, Detached, Refused, STATUS, Status},
+    protocol::{DETACH, Detached, RELOAD, Refused, Reloaded, STATUS, Status},
     socket::{self, Mode, SocketFile},
 };
 
@@ -35,6 +35,9 @@ pub trait Operations: Send + Sync + 'static {
 
     /// Records that the agent detaches, then detaches; the error says why not, for the operator.
     fn detach(&self, by: Peer) -> impl Future<Output = Result<Detached, String>> + Send;
+
+    /// Reads the policies again; the error says why they are not taken.
+    fn reload_policies(&self) -> impl Future<Output = Result<Reloaded, String>> + Send;
 }
 
 /// Who asks, as the kernel says.
@@ -155,7 +158,11 @@ async fn route<O: Operations>(request: &Request<Incoming>, peer: Peer, operation
             Ok(detached) => json(StatusCode::OK, &detached),
             Err(error) => json(StatusCode::INTERNAL_SERVER_ERROR, &Refused { error }),
         },
-        (STATUS | DETACH, method) => {
+        (RELOAD, &Method::POST) => match operations.reload_policies().await {
+            Ok(reloaded) => json(StatusCode::OK, &reloaded),
+            Err(error) => json(StatusCode::CONFLICT, &Refused { error }),
+        },
+        (STATUS | DETACH | RELOAD, method) => {
             json(StatusCode::METHOD_NOT_ALLOWED, &Refused { error: format!("{method} is not allowed here") })
         }
         (path, _) => json(StatusCode::NOT_FOUND, &Refused { error: format!("there is no {path}") }),

@@ -6,7 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Context, Ended, Failure, client,
-    protocol::{CheckStatus, DnsStatus, EndpointStatus, NamespacesStatus, SinkStatus, Status, UnregisteredStatus},
+    protocol::{
+        CheckStatus, DnsStatus, EndpointStatus, LiveStatus, NamespacesStatus, SinkStatus, Status, UnregisteredStatus,
+    },
 };
 use crate::audit::event::{Counts, EndpointTally, Reconciliation};
 
@@ -54,6 +56,7 @@ impl fmt::Display for Status {
             listeners,
             reconciliation,
             ca,
+            policies,
             checks,
         } = self;
         // Whole seconds: nobody reads an uptime closer.
@@ -73,6 +76,7 @@ impl fmt::Display for Status {
             Some(ca) => writeln!(f, "ca         {}, until {} ({})", ca.subject, ca.not_after, left(ca.not_after))?,
             None => writeln!(f, "ca         none")?,
         }
+        policies_lines(policies, f)?;
         for CheckStatus { name, ok, since, detail } in checks {
             let state = if *ok { "ok" } else { "FAILED" };
             writeln!(f, "{name:<10} {state} since {since:.0}: {detail}")?;
@@ -86,6 +90,18 @@ impl fmt::Display for Status {
         endpoints.iter().try_for_each(|endpoint| endpoint_line(endpoint, f))?;
         unregistered.iter().try_for_each(|unregistered| unregistered_line(unregistered, f))?;
         reconciliation.as_ref().map_or(Ok(()), |reconciliation| reconciliation_lines(reconciliation, f))
+    }
+}
+
+/// Nothing where there are none and nobody asked for any.
+fn policies_lines(policies: &LiveStatus, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let LiveStatus { version, since, policies: count, default, refused } = policies;
+    if *count > 0 || default == "deny" {
+        writeln!(f, "policies   {count}, version {version} since {since:.0}, default {default}")?;
+    }
+    match refused {
+        Some(why) => writeln!(f, "policies   CHANGED FILES ARE REFUSED, those above stay in force, {why}"),
+        None => Ok(()),
     }
 }
 
@@ -229,6 +245,13 @@ mod tests {
             listeners: vec![ListenerStatus { netns: 1, address: ([127, 0, 0, 1], 4000).into() }],
             reconciliation: Some(crate::audit::samples::tally(true, 9, 7)),
             ca: Some(CaStatus { subject: "CN=weir".into(), not_after: soon }),
+            policies: LiveStatus {
+                version: "00ff".into(),
+                since: Timestamp::UNIX_EPOCH,
+                policies: 3,
+                default: "allow".into(),
+                refused: Some("since then: p.cedar:1:1: no".into()),
+            },
             checks: vec![CheckStatus {
                 name: "canary".into(),
                 ok: false,
@@ -240,6 +263,8 @@ mod tests {
         for line in [
             "weir 1.2.3, pid 7, up 1h 1m 1s",
             "log        08643dae epoch 2, last record 41, healthy",
+            "policies   3, version 00ff since 1970-01-01T00:00:00Z, default allow",
+            "policies   CHANGED FILES ARE REFUSED, those above stay in force, since then: p.cedar:1:1: no",
             "canary     FAILED since 1970-01-01T00:00:00Z: not redirected",
             "sink       kinesis to stream audit: 38 records shipped, 3 waiting, the oldest for 9 s, 4 retries, 2 throttled, 0 lost",
             "sink       kinesis FAILS since 1970-01-01T00:00:00Z, records wait: no route",

@@ -202,11 +202,14 @@ impl Outcome {
 /// `event.verdict`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Verdict {
-    /// Allow or deny.
+    /// What was done.
     pub action: Action,
     /// What decided: a policy's id, or the protocol rule that was broken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
+    /// Which policies were asked: the digest of the set. Absent where none were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Why, in words that the client may see.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -220,6 +223,8 @@ pub enum Action {
     Allow,
     /// It was refused.
     Deny,
+    /// It waits for an approval, or was refused for want of one.
+    Hold,
 }
 
 /// The HTTP request line and what is safe to keep of its headers.

@@ -83,11 +83,16 @@ pub(crate) fn route() -> Route {
 }
 
 pub(crate) fn allow() -> Verdict {
-    Verdict { action: Action::Allow, policy: None, reason: None }
+    Verdict { action: Action::Allow, policy: None, version: None, reason: None }
 }
 
 pub(crate) fn deny() -> Verdict {
-    Verdict { action: Action::Deny, policy: Some("json-rpc-duplicate-key".into()), reason: Some("two params".into()) }
+    Verdict {
+        action: Action::Deny,
+        policy: Some("json-rpc-duplicate-key".into()),
+        version: Some("00ff".into()),
+        reason: Some("two params".into()),
+    }
 }
 
 pub(crate) fn http_request() -> HttpRequest {
@@ -269,6 +274,8 @@ pub(crate) fn every_kind() -> Vec<Event> {
         Agent::Life(Life::Drained { pid: 7, open_calls: 1 }),
         Agent::Life(Life::FailedOpen { connections: 3, since: Timestamp::UNIX_EPOCH, until: Timestamp::UNIX_EPOCH }),
         Agent::Life(Life::Watched { check: "links", healthy: false, detail: "weir_connect4 is detached".into() }),
+        Agent::Life(Life::PoliciesChanged { policy_version: "00ff".into(), policies: 3 }),
+        Agent::Life(Life::PoliciesRefused { policy_version: "00ff".into(), reason: "p.cedar:1:1: no".into() }),
         Agent::Life(Life::Retired { through_seq: 9, through_hash: Hash::ZERO, segments: 1, bytes: 4096 }),
     ] {
         all.push(event(What::Agent(agent)));

@@ -68,7 +68,7 @@ pub struct Position {
 
 impl Position {
     /// Finds a span of bytes. A span past the end means the end; one over several lines is marked on its first.
-    pub(super) fn of(text: &str, span: &Range<usize>) -> Self {
+    pub(crate) fn of(text: &str, span: &Range<usize>) -> Self {
         let start = text.floor_char_boundary(span.start);
         let end = text.floor_char_boundary(span.end).max(start);
         let before = &text[..start];
@@ -88,7 +88,8 @@ impl Position {
     }
 }
 
-fn render(path: &std::path::Path, problems: &[Problem]) -> String {
+/// Everything wrong in a file, for people.
+pub(crate) fn render(path: &std::path::Path, problems: &[Problem]) -> String {
     let each = problems.iter().map(|Problem { at, message, hint }| {
         let mut text = format!("{}:{}:{}: {message}", path.display(), at.line, at.column);
         if let Some(hint) = hint {

@@ -15,6 +15,7 @@ mod load;
 mod login;
 mod mask;
 mod paths;
+mod policy;
 mod ranges;
 mod sinks;
 mod telemetry;
@@ -32,12 +33,14 @@ pub use caller::{CallerRule, SignatureAlgorithm};
 pub use checkpoint::{Checkpoint, KmsKey};
 pub use endpoint::{Endpoint, OtherNames, OtherPaths};
 pub use endpoints::{Endpoints, EndpointsError, PortEndpoints, Registered};
+pub(crate) use error::render;
 pub use error::{ConfigError, Position, Problem};
 pub use host::{Host, HostError, HostPattern};
 pub use load::{load, load_with_files};
 pub use login::Login;
 pub use mask::Mask;
 pub use paths::{NormalPath, PathRefusal, Paths, normal_path};
+pub use policy::{Policy, Stance};
 pub use sinks::{FileSink, Kinesis, OtlpLogs};
 pub use telemetry::{Otlp, Telemetry};
 pub use unregistered::Unregistered;
@@ -62,6 +65,9 @@ pub struct Config {
     /// What never reaches the record in the clear.
     #[serde(default, rename = "mask")]
     pub masks: Vec<Mask>,
+    /// Who may do what.
+    #[serde(default)]
+    pub policy: Policy,
     /// The write-ahead log.
     #[serde(default)]
     pub audit: Audit,
@@ -215,6 +221,7 @@ impl Default for Config {
             intercept: Intercept::default(),
             endpoints: Vec::new(),
             masks: Vec::new(),
+            policy: Policy::default(),
             audit: Audit::default(),
             tls: Tls::default(),
             limits: Limits::default(),

@@ -10,7 +10,7 @@ use std::{
 use super::{
     Config, Endpoint, HostPattern, Mask, Paths, TcpScope, Unregistered, caller,
     load::{Findings, Step},
-    login, ranges, sinks,
+    login, policy, ranges, sinks,
 };
 
 /// Longest path of a unix socket: `sun_path` with its final zero byte (unix(7)).
@@ -24,6 +24,7 @@ pub(super) fn meaning(config: &Config, findings: &mut Findings<'_>) {
     intercept(config, findings);
     endpoints(config, findings);
     masks(config, findings);
+    policy::meaning(&config.policy, findings);
     limits(config, findings);
     sinks::meaning(&config.audit, findings);
     admin(config, findings);

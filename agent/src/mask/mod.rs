@@ -27,6 +27,11 @@ pub use splice::{Masked, UNREADABLE};
 
 use crate::config;
 
+/// Whether a text that was masked may have something masked in it. It may be wrong only where it says yes.
+pub fn may_be_masked(text: &str) -> bool {
+    text.contains("[masked:")
+}
+
 /// The rules of the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Masks {

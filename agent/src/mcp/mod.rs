@@ -52,6 +52,17 @@ pub enum Era {
     Sse,
 }
 
+impl Era {
+    /// As records write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Modern => "modern",
+            Self::Session => "session",
+            Self::Sse => "sse",
+        }
+    }
+}
+
 /// Bounds on one body. Its size in bytes is the caller's to bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

@@ -22,10 +22,16 @@
 //! ([`Refusal::event`]). 404 and 405 are never used; 401 only by a [`Challenge`], which asks for the token that the endpoint
 //! demands. What has no readable id gets the status of its class.
 //!
+//! A refused `tools/call` ([`Class::Denied`]) is answered by a result with `isError`, because that is what an SDK hands to the model, which
+//! can then do something else; an error ends the turn in many programs. Every SDK takes it, whatever output schema the tool
+//! has. A call that asks for a task gets an error: its result would have to be a task.
+//!
 //! # Codes
 //!
 //! The specification's where it has one. Weir's own stand outside -32768..-32000, which JSON-RPC and MCP reserve; see
 //! [`Class::code`].
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
@@ -36,10 +42,12 @@ use super::{Body, Challenge, Era, Id, Invalid, Kind, Message};
 
 /// Something was not let through.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("refused by Weir: {reason} ({rule})")]
+#[error("refused by Weir: {reason} ({})", policy.as_deref().unwrap_or(rule))]
 pub struct Refusal {
     /// The rule that was broken, e.g. `json-duplicate-key`. Stable: records and alerts rely on it.
     pub rule: &'static str,
+    /// The policy that denies, where one does; `rule` is `policy` then.
+    pub policy: Option<Arc<str>>,
     /// What kind of rule it was.
     pub class: Class,
     /// Why and what to do, for the client's user. Never holds a value from the message.
@@ -107,6 +115,11 @@ pub enum Asked<'a> {
         /// Its method.
         method: &'a str,
     },
+    /// A tool's call that awaits a result and no task.
+    ToolCall {
+        /// Its id.
+        id: &'a Id,
+    },
     /// Several requests.
     Batch(Vec<&'a Id>),
     /// Notifications or responses: nothing awaits an answer.
@@ -116,6 +129,9 @@ pub enum Asked<'a> {
 impl<'a> From<&'a Message> for Asked<'a> {
     fn from(message: &'a Message) -> Self {
         match &message.kind {
+            Kind::Request { id, method, params } if method == "tools/call" && !asks_for_task(params.as_ref()) => {
+                Self::ToolCall { id }
+            }
             Kind::Request { id, method, .. } => Self::Request { id, method },
             Kind::Notification { .. } | Kind::Response { .. } => Self::Unanswerable,
         }
@@ -150,7 +166,7 @@ impl From<&Invalid> for Refusal {
 impl Refusal {
     /// A refusal. `reason` says what and why, and what to do, without values from the message.
     pub fn new(rule: &'static str, class: Class, reason: impl Into<String>) -> Self {
-        Self { rule, class, reason: reason.into(), challenge: None }
+        Self { rule, policy: None, class, reason: reason.into(), challenge: None }
     }
 
     /// The same, asking the client to say who calls.
@@ -164,6 +180,11 @@ impl Refusal {
         self.challenge.as_ref().map_or_else(|| self.class.status(), Challenge::status)
     }
 
+    /// A refusal by a policy.
+    pub fn by_policy(policy: Arc<str>, reason: impl Into<String>) -> Self {
+        Self { policy: Some(policy), ..Self::new("policy", Class::Denied, reason) }
+    }
+
     /// The HTTP response to the POST. On the 2024-11-05 transport it accepts, and [`Refusal::event`] must be sent on the
     /// session's stream; where that stream is not at hand, answer with [`Refusal::undeliverable`].
     pub fn response(&self, era: Era, asked: &Asked<'_>) -> Response<Bytes> {
@@ -174,7 +195,9 @@ impl Refusal {
             (_, Asked::Unreadable) => json(self.class.status(), self.error(None)),
             (Era::Modern, Asked::Unanswerable | Asked::Batch(_)) => json(self.class.status(), self.error(None)),
             (Era::Modern, Asked::Request { id, method }) => json(self.modern_status(method), self.error(Some(id))),
+            (Era::Modern, Asked::ToolCall { id }) => json(self.modern_status("tools/call"), self.tool_answer(era, id)),
             (Era::Session, Asked::Request { id, .. }) => json(StatusCode::OK, self.error(Some(id))),
+            (Era::Session, Asked::ToolCall { id }) => json(StatusCode::OK, self.tool_answer(era, id)),
             (Era::Session, Asked::Batch(ids)) => json(StatusCode::OK, self.errors(ids)),
             (Era::Session, Asked::Unanswerable) | (Era::Sse, _) => accepted(),
         }
@@ -184,7 +207,7 @@ impl Refusal {
     /// it; Python's session ends.
     pub fn undeliverable(&self, asked: &Asked<'_>) -> Response<Bytes> {
         let body = match asked {
-            Asked::Request { id, .. } => self.error(Some(id)),
+            Asked::Request { id, .. } | Asked::ToolCall { id } => self.error(Some(id)),
             Asked::Batch(ids) => self.errors(ids),
             Asked::Unreadable | Asked::Unanswerable => self.error(None),
         };
@@ -198,32 +221,49 @@ impl Refusal {
     /// The error as an event for the stream of the 2024-11-05 transport; `None` when nothing awaits an answer. A batch has one
     /// event for each request, as that revision knows no batches.
     pub fn event(&self, asked: &Asked<'_>) -> Option<Bytes> {
-        let ids = match asked {
-            Asked::Request { id, .. } => std::slice::from_ref(id),
-            Asked::Batch(ids) => ids,
-            Asked::Unreadable | Asked::Unanswerable => return None,
-        };
-        let mut events = Vec::new();
-        for id in ids {
-            events.extend_from_slice(b"event: message\ndata: ");
-            events.extend_from_slice(&self.error(Some(id)));
-            events.extend_from_slice(b"\n\n");
+        match asked {
+            Asked::Batch(ids) => {
+                let events = ids.iter().map(|id| event(&self.error(Some(id))));
+                Some(events.collect::<Vec<_>>().concat().into())
+            }
+            _ => Some(event(&self.answer(Era::Sse, asked)?).into()),
         }
-        Some(events.into())
+    }
+
+    /// The message that answers one request, on one line; `None` when nothing awaits an answer.
+    pub fn answer(&self, era: Era, asked: &Asked<'_>) -> Option<Bytes> {
+        match asked {
+            Asked::Request { id, .. } => Some(self.error(Some(id))),
+            Asked::ToolCall { id } => Some(self.tool_answer(era, id)),
+            Asked::Unreadable | Asked::Unanswerable | Asked::Batch(_) => None,
+        }
+    }
+
+    /// What tells a tool's caller: a result that says so, where somebody said no; an error, where something is wrong.
+    fn tool_answer(&self, era: Era, id: &Id) -> Bytes {
+        if self.class != Class::Denied {
+            return self.error(Some(id));
+        }
+        let result = ToolError {
+            content: [Text { r#type: "text", text: self.to_string() }],
+            is_error: true,
+            result_type: (era == Era::Modern).then_some("complete"),
+        };
+        to_json(&ResultAnswer { jsonrpc: "2.0", id: serde_json::from_slice(id.text()).ok(), result })
     }
 
     /// The JSON-RPC error message for one request, on one line; without a request its id is `null`.
     pub fn error(&self, id: Option<&Id>) -> Bytes {
-        to_json(&self.answer(id))
+        to_json(&self.error_answer(id))
     }
 
     fn errors(&self, ids: &[&Id]) -> Bytes {
-        to_json(&ids.iter().map(|id| self.answer(Some(id))).collect::<Vec<_>>())
+        to_json(&ids.iter().map(|id| self.error_answer(Some(id))).collect::<Vec<_>>())
     }
 
-    fn answer<'a>(&'a self, id: Option<&'a Id>) -> ErrorAnswer<'a> {
+    fn error_answer<'a>(&'a self, id: Option<&'a Id>) -> ErrorAnswer<'a> {
         let id = id.and_then(|id| serde_json::from_slice(id.text()).ok());
-        let data = Data { rule: self.rule, reason: &self.reason };
+        let data = Data { rule: self.rule, policy: self.policy.as_deref(), reason: &self.reason };
         ErrorAnswer { jsonrpc: "2.0", id, error: Error { code: self.class.code(), message: self.to_string(), data } }
     }
 
@@ -232,6 +272,31 @@ impl Refusal {
         // These say "no" without saying "older server" to a client that asks for the server's era.
         if status == StatusCode::BAD_REQUEST || method == "server/discover" { status } else { StatusCode::OK }
     }
+}
+
+/// Whether `params` ask for a task in the place of a result (2025-11-25, "Tasks").
+fn asks_for_task(params: Option<&Bytes>) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Params {
+        #[serde(default)]
+        task: Option<serde::de::IgnoredAny>,
+    }
+    params.is_some_and(|params| serde_json::from_slice::<Params>(params).map_or(true, |params| params.task.is_some()))
+}
+
+/// A message as an event of a stream.
+pub fn event(message: &[u8]) -> Vec<u8> {
+    [b"event: message\ndata: ", message, b"\n\n"].concat()
+}
+
+/// Answers to the requests of a batch, each its own.
+pub fn batch(answers: &[Bytes]) -> Bytes {
+    [b"[", answers.join(&b","[..]).as_slice(), b"]"].concat().into()
+}
+
+/// Answers to the requests of a batch, as a response in a session.
+pub fn batch_response(answers: &[Bytes]) -> Response<Bytes> {
+    if answers.is_empty() { accepted() } else { json(StatusCode::OK, batch(answers)) }
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response<Bytes> {
@@ -253,6 +318,30 @@ fn to_json(value: &impl Serialize) -> Bytes {
 }
 
 #[derive(Serialize)]
+struct ResultAnswer<'a> {
+    jsonrpc: &'static str,
+    id: Option<&'a RawValue>,
+    result: ToolError,
+}
+
+/// `CallToolResult`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolError {
+    content: [Text; 1],
+    is_error: bool,
+    /// The modern era asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_type: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Text {
+    r#type: &'static str,
+    text: String,
+}
+
+#[derive(Serialize)]
 struct ErrorAnswer<'a> {
     jsonrpc: &'static str,
     id: Option<&'a RawValue>,
@@ -269,6 +358,8 @@ struct Error<'a> {
 #[derive(Serialize)]
 struct Data<'a> {
     rule: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<&'a str>,
     reason: &'a str,
 }
 

@@ -177,6 +177,28 @@ impl SseEvent {
         let data = joined.map(BytesMut::freeze).or(data);
         Self { raw, data, event, id, retry }
     }
+
+    /// The event's bytes with other data, in the place of the first `data` line; all else stays as it came.
+    pub fn with_data(&self, data: &[u8]) -> Bytes {
+        let skip = if self.raw.starts_with(BOM) { BOM.len() } else { 0 };
+        let mut raw = BytesMut::with_capacity(self.raw.len() + data.len());
+        raw.extend_from_slice(&self.raw[..skip]);
+        let mut is_written = false;
+        for line in lines(&self.raw[skip..]) {
+            if !(line == b"data" || line.starts_with(b"data:")) {
+                raw.extend_from_slice(line);
+                raw.extend_from_slice(b"\n");
+            } else if !std::mem::replace(&mut is_written, true) {
+                for part in data.split(|byte| matches!(byte, b'\n' | b'\r')) {
+                    raw.extend_from_slice(b"data: ");
+                    raw.extend_from_slice(part);
+                    raw.extend_from_slice(b"\n");
+                }
+            }
+        }
+        raw.extend_from_slice(b"\n");
+        raw.freeze()
+    }
 }
 
 fn join(data: &mut BytesMut, line: &[u8]) {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, Uri, header::CONTENT_LENGTH, response};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     audit::{event::Outcome, log::AppendError},
-    mcp::{self, Asked, Class, Id, Message, Refusal},
+    mcp::{self, Asked, Class, Id, Refusal},
 };
 
 /// What a response carries messages for.
@@ -145,7 +146,7 @@ impl Stream {
 
     async fn pass_json(
         mut self,
-        head: response::Parts,
+        mut head: response::Parts,
         incoming: Incoming,
         conn: Conn,
     ) -> Result<Response<Body>, BoxError> {
@@ -169,28 +170,52 @@ impl Stream {
             let refusal = Refusal { reason: format!("the server's answer: {}", refusal.reason), ..refusal.clone() };
             return self.replace_answer(&refusal).await;
         }
-        let messages = parsed.as_ref().map_or(&[][..], mcp::Body::messages);
-        if let Err(error) = self.record_answer(messages, head.status).await {
-            self.broke().await;
-            return Err(error.into());
-        }
-        let mut response = Response::from_parts(head, body::whole(raw.clone(), trailers));
-        response.headers_mut().insert(CONTENT_LENGTH, raw.len().into());
+        let heard = match self.record_answer(parsed.as_ref().ok(), head.status).await {
+            Ok(heard) => heard,
+            Err(error) => {
+                self.broke().await;
+                return Err(error.into());
+            }
+        };
+        let content = match heard {
+            None => raw,
+            Some(changed) => {
+                headers::content_changed(&mut head.headers);
+                changed
+            }
+        };
+        let mut response = Response::from_parts(head, body::whole(content.clone(), trailers));
+        response.headers_mut().insert(CONTENT_LENGTH, content.len().into());
         Ok(response)
     }
 
-    /// Records what a JSON body says; what it does not answer, its status does.
-    async fn record_answer(&mut self, messages: &[Message], status: StatusCode) -> Result<(), AppendError> {
+    /// Records what a JSON body says; what it does not answer, its status does. Returns the body that is delivered in its place,
+    /// where a rule changed it.
+    async fn record_answer(
+        &mut self,
+        body: Option<&mcp::Body>,
+        status: StatusCode,
+    ) -> Result<Option<Bytes>, AppendError> {
         self.status = Some(status.as_u16());
+        let messages = body.map_or(&[][..], mcp::Body::messages);
+        let (mut said, mut is_changed) = (Vec::new(), false);
         for message in messages {
-            self.hear(message).await?;
+            let changed = self.hear(message).await?;
+            is_changed |= changed.is_some();
+            said.push(changed.unwrap_or_else(|| message.raw.clone()));
         }
-        let Role::Answering(pending) = &self.role else { return Ok(()) };
+        let Role::Answering(pending) = &self.role else { return Ok(None) };
         for call in pending.calls.iter().filter(|call| !call.has_ended()) {
             self.shared.record_end(call, messages.first(), Outcome::Error, self.status, Vec::new()).await?;
             self.shared.calls.close(&pending.scope, call);
         }
-        Ok(())
+        if !is_changed && pending.answered.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(match (said.as_slice(), pending.answered.as_slice()) {
+            ([only], []) if matches!(body, Some(mcp::Body::Single(_))) => only.clone(),
+            (said, answered) => mcp::refusal::batch(&[said, answered].concat()),
+        }))
     }
 
     /// Answers in the server's place: what it said could be read in more than one way.
@@ -215,7 +240,9 @@ impl Stream {
         incoming: Incoming,
         conn: Conn,
     ) -> Result<Response<Body>, BoxError> {
+        let mut answered = Vec::new();
         if let Some(mut pending) = self.take_pending() {
+            answered = std::mem::take(&mut pending.answered);
             let elsewhere = head.status.is_success() && pending.scope.outlives_exchange();
             for call in std::mem::take(&mut pending.calls) {
                 if elsewhere {
@@ -227,6 +254,10 @@ impl Stream {
             }
         }
         let (shared, server) = (self.shared, self.server);
+        if head.status.is_success() && !answered.is_empty() {
+            // The server took the rest of the batch without a word.
+            return Ok(refusal_response(mcp::refusal::batch_response(&answered)));
+        }
         let at_end = move || shared.pool.put(&server.affinity, conn);
         Ok(Response::from_parts(head, body::then(incoming, at_end)))
     }

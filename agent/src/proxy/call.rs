@@ -11,16 +11,15 @@ use super::{
     body::{self, Body, BoxError},
     caller,
     calls::{Asker, OpenCall, Scope},
-    http::{Connection, refusal_response, unrecordable},
+    http::{Connection, unrecordable},
+    judge::{self, Admitted, Judged, Sentence},
     pending::Pending,
     receive::{reads_as_json_rpc, receive},
-    record::{self, ExchangeFacts, Note, outcome_of, tool_of},
+    record::{ExchangeFacts, Note, outcome_of},
+    refuse,
 };
 use crate::{
-    audit::{
-        event::{Outcome, Phase},
-        log::AppendError,
-    },
+    audit::{event::Phase, log::AppendError},
     mcp::{self, Answer, Asked, Class, Era, Id, Kind, Message, Params, Refusal},
 };
 
@@ -35,7 +34,7 @@ pub(crate) async fn post(
 ) -> Result<Response<Body>, BoxError> {
     let received = match receive(connection, &head, incoming).await {
         Ok(received) => received,
-        Err(refusal) => return refuse_unread(connection, &head, &refusal, &Asked::Unreadable).await,
+        Err(refusal) => return refuse::unread(connection, &head, &refusal, &Asked::Unreadable).await,
     };
     let messages = match mcp::parse(&received.text, &connection.shared.message_limits()) {
         Ok(messages) => messages,
@@ -43,7 +42,7 @@ pub(crate) async fn post(
             // OAuth's endpoints often live on the same host; where no `paths` tell them apart, their content does.
             return connection.pass(head, body::whole(received.raw, received.trailers)).await;
         }
-        Err(invalid) => return refuse_unread(connection, &head, &(&invalid).into(), &(&invalid).into()).await,
+        Err(invalid) => return refuse::unread(connection, &head, &(&invalid).into(), &(&invalid).into()).await,
     };
     let known = caller::identify(connection, &mut head).await;
     let legacy = legacy_scope(connection, &head);
@@ -60,16 +59,27 @@ pub(crate) async fn post(
         }
         Err(refusal) => {
             let facts = connection.facts(&head, mcp::era::tell(&head.headers, Some(&messages)), None, None);
-            return refuse_all(connection, &facts, &messages, &refusal, legacy.as_ref()).await;
+            return refuse::all(connection, &facts, &messages, &refusal, legacy.as_ref()).await;
         }
     };
     if let Err(refusal) = known {
-        return refuse_all(connection, &facts, &messages, &refusal, legacy.as_ref()).await;
+        return refuse::all(connection, &facts, &messages, &refusal, legacy.as_ref()).await;
     }
-    let pending = match judge(connection, &facts, scope, messages.messages()).await {
-        Ok(pending) => pending,
-        Err(refusal) => return refuse_all(connection, &facts, &messages, &refusal, legacy.as_ref()).await,
+    let (received, admitted, judged) = match judge::messages(&connection.shared, &facts, &messages) {
+        Sentence::Refused(judged) => {
+            return refuse::each(connection, &facts, &messages, &judged, legacy.as_ref()).await;
+        }
+        Sentence::Sent(judged) => (received, Admitted::of(messages.messages(), &judged), judged),
+        Sentence::Parted(judged) => {
+            let admitted = Admitted::of(messages.messages(), &judged).without_others();
+            (admitted.as_batch(&mut head.headers, received.trailers), admitted, judged)
+        }
     };
+    let mut pending = match enter(connection, &facts, scope, &admitted).await {
+        Ok(pending) => pending,
+        Err(refusal) => return refuse::all(connection, &facts, &messages, &refusal, legacy.as_ref()).await,
+    };
+    pending.answered = refuse::some(connection, &facts, &messages, &judged).await;
 
     head.headers.insert(CONTENT_LENGTH, received.raw.len().into());
     let request = Request::from_parts(head, body::whole(received.raw, received.trailers));
@@ -94,14 +104,14 @@ pub(crate) async fn other_method(
 ) -> Result<Response<Body>, BoxError> {
     let received = match receive(connection, &head, incoming).await {
         Ok(received) => received,
-        Err(refusal) => return refuse_unread(connection, &head, &refusal, &Asked::Unreadable).await,
+        Err(refusal) => return refuse::unread(connection, &head, &refusal, &Asked::Unreadable).await,
     };
     if received.text.is_empty() || (connection.endpoint.endpoint.paths.is_empty() && !reads_as_json_rpc(&received.text))
     {
         return connection.pass(head, body::whole(received.raw, received.trailers)).await;
     }
     let reason = "MCP sends messages with POST only; use POST";
-    refuse_unread(connection, &head, &Refusal::new("http-method", Class::NotRpc, reason), &Asked::Unreadable).await
+    refuse::unread(connection, &head, &Refusal::new("http-method", Class::NotRpc, reason), &Asked::Unreadable).await
 }
 
 /// The scope of a POST on a message path that the legacy transport's stream has announced.
@@ -126,14 +136,14 @@ fn scope_of(connection: &Connection, session_id: Option<&str>) -> Scope {
 }
 
 /// Enters every call and records every message, before any is sent.
-async fn judge(
+async fn enter(
     connection: &Connection,
     facts: &Arc<ExchangeFacts>,
     scope: Scope,
-    messages: &[Message],
+    admitted: &Admitted<'_>,
 ) -> Result<Pending, Refusal> {
     let mut pending = Pending::new(connection, scope);
-    let admitted = admit(connection, facts, &mut pending, messages).await;
+    let admitted = admit(connection, facts, &mut pending, admitted).await;
     match admitted {
         Ok(()) => Ok(pending),
         Err(refusal) => {
@@ -147,22 +157,23 @@ async fn admit(
     connection: &Connection,
     facts: &Arc<ExchangeFacts>,
     pending: &mut Pending,
-    messages: &[Message],
+    admitted: &Admitted<'_>,
 ) -> Result<(), Refusal> {
-    // All are entered before the first is recorded: a batch is refused whole or not at all.
-    for message in messages {
+    // All are entered before the first is recorded: what fails here fails for all.
+    for (message, _) in &admitted.messages {
         if let Some(call) = OpenCall::of(&connection.shared, message, Params::of(message), facts, Asker::Client) {
             pending.open(&call)?;
         }
     }
     let mut calls = pending.calls.iter();
-    for message in messages {
+    for (message, verdict) in &admitted.messages {
+        let judged = Judged { message, verdict, edits: &admitted.edits };
         let recorded = match &message.kind {
             Kind::Request { .. } => match calls.next() {
-                Some(call) => record_request(connection, facts, message, call).await,
+                Some(call) => record_request(connection, facts, judged, call).await,
                 None => Ok(()),
             },
-            Kind::Notification { method, .. } => notified(connection, facts, &pending.scope, message, method).await,
+            Kind::Notification { method, .. } => notified(connection, facts, &pending.scope, judged, method).await,
             Kind::Response { id, answer } => {
                 answered(connection, facts, &pending.scope, message, id.as_ref(), answer).await
             }
@@ -178,11 +189,13 @@ async fn admit(
 async fn record_request(
     connection: &Connection,
     facts: &ExchangeFacts,
-    message: &Message,
+    Judged { message, verdict, edits }: Judged<'_>,
     call: &OpenCall,
 ) -> Result<(), AppendError> {
     let note = Note {
         span: Some(&call.span),
+        verdict: verdict.clone(),
+        edits: edits.to_vec(),
         ..Note::allowed(Phase::Request, call.call_id, Some(&call.method), call.tool(), call.shown_name.clone())
     };
     connection.shared.record_message(facts, Some(message), note).await
@@ -192,7 +205,7 @@ async fn notified(
     connection: &Connection,
     facts: &ExchangeFacts,
     scope: &Scope,
-    message: &Message,
+    Judged { message, verdict, edits }: Judged<'_>,
     method: &str,
 ) -> Result<(), AppendError> {
     let params = Params::of(message);
@@ -200,7 +213,11 @@ async fn notified(
     if let Some(call) = cancels.and_then(|id| connection.shared.calls.find(scope, Asker::Client, &id)) {
         call.cancel();
     }
-    let note = Note::allowed(Phase::Request, Uuid::now_v7(), Some(method), None, params.target);
+    let note = Note {
+        verdict: verdict.clone(),
+        edits: edits.to_vec(),
+        ..Note::allowed(Phase::Request, Uuid::now_v7(), Some(method), None, params.target)
+    };
     connection.shared.record_message(facts, Some(message), note).await
 }
 
@@ -223,63 +240,4 @@ async fn answered(
     shared
         .record_message(facts, Some(message), Note::allowed(Phase::ClientResponse, Uuid::now_v7(), None, None, None))
         .await
-}
-
-/// Refuses a POST whose messages could not be read.
-async fn refuse_unread(
-    connection: &Connection,
-    head: &Parts,
-    refusal: &Refusal,
-    asked: &Asked<'_>,
-) -> Result<Response<Body>, BoxError> {
-    let era = mcp::era::tell(&head.headers, None);
-    let facts = connection.facts(head, era, None, None);
-    connection.shared.record_refused(&facts, refusal).await;
-    if let Some(scope) = legacy_scope(connection, head) {
-        // No id, so no answer on the stream; and what a POST's status says, clients of this transport do not show: they
-        // would wait for ever. The end of the stream they show.
-        connection.shared.legacy.cut(&scope, refusal).await;
-    }
-    Ok(refusal_response(refusal.response(era, asked)))
-}
-
-/// Refuses every message of a POST: each gets its record, and the client an answer for each.
-async fn refuse_all(
-    connection: &Connection,
-    facts: &ExchangeFacts,
-    messages: &mcp::Body,
-    refusal: &Refusal,
-    legacy: Option<&Scope>,
-) -> Result<Response<Body>, BoxError> {
-    for message in messages.messages() {
-        let params = Params::of(message);
-        let shown = connection.shared.shown_name(facts.endpoint.name(), message, params.target.as_deref());
-        let tool = tool_of(message.method(), params.target.as_deref());
-        let span = match &message.kind {
-            Kind::Request { method, .. } => {
-                Some(connection.shared.span_of(facts, Asker::Client, method, shown.as_deref(), &params))
-            }
-            Kind::Notification { .. } | Kind::Response { .. } => None,
-        };
-        let note = Note {
-            verdict: record::deny(refusal),
-            outcome: Some(Outcome::Refused),
-            span: span.as_ref(),
-            ..Note::allowed(Phase::Request, Uuid::now_v7(), message.method(), tool, shown)
-        };
-        if let Err(error) = connection.shared.record_message(facts, Some(message), note).await {
-            // The refusal stands with or without its record: nothing is sent.
-            tracing::error!(%error, rule = refusal.rule, "a refused call could not be recorded");
-        }
-    }
-    let asked = messages.into();
-    // A challenge is for the one who posts, not for who listens.
-    let Some(scope) = legacy.filter(|_| refusal.challenge.is_none()) else {
-        return Ok(refusal_response(refusal.response(facts.era, &asked)));
-    };
-    let told = match refusal.event(&asked) {
-        None => true,
-        Some(event) => connection.shared.legacy.tell(scope, event).await,
-    };
-    Ok(refusal_response(if told { refusal.response(Era::Sse, &asked) } else { refusal.undeliverable(&asked) }))
 }

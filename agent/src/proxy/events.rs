@@ -21,6 +21,7 @@ use super::{
     body::{self, Body, BoxError, Feed},
     calls::{Asker, OpenCall, Scope},
     decode::Coding,
+    judge,
     record::{ExchangeFacts, Note, outcome_of},
     upstream::Conn,
 };
@@ -81,7 +82,7 @@ impl Stream {
     async fn pump(mut self, mut source: Source, sender: Feed, conn: Conn) {
         let shared = Arc::clone(&self.shared);
         let passed = tokio::select! {
-            passed = self.pass_all(&mut source, &sender) => passed,
+            passed = self.pass_everything(&mut source, &sender) => passed,
             () = sender.closed() => Err(Cut::ClientGone),
             () = shared.drain.expired() => Err(Cut::Broken("the agent is stopping".into())),
         };
@@ -104,6 +105,17 @@ impl Stream {
         }
     }
 
+    /// Passes what the agent itself answers, then the stream.
+    async fn pass_everything(&mut self, source: &mut Source, sender: &Feed) -> Result<Option<Frame<Bytes>>, Cut> {
+        if let Role::Answering(pending) = &mut self.role {
+            for answer in std::mem::take(&mut pending.answered) {
+                let event = mcp::refusal::event(&answer).into();
+                sender.send(Ok(Frame::data(event))).await.map_err(|_| Cut::ClientGone)?;
+            }
+        }
+        self.pass_all(source, sender).await
+    }
+
     /// Passes events until the server ends the stream; returns its trailers.
     async fn pass_all(&mut self, source: &mut Source, sender: &Feed) -> Result<Option<Frame<Bytes>>, Cut> {
         let mut events = SseReader::new(self.shared.config.limits.sse_event_bytes);
@@ -122,8 +134,8 @@ impl Stream {
     async fn pass_chunk(&mut self, events: &mut SseReader, chunk: Bytes, sender: &Feed) -> Result<(), Cut> {
         events.push(chunk)?;
         while let Some(event) = events.next_event() {
-            self.see(&event, sender).await?;
-            sender.send(Ok(Frame::data(event.raw))).await.map_err(|_| Cut::ClientGone)?;
+            let changed = self.see(&event, sender).await?;
+            sender.send(Ok(Frame::data(changed.unwrap_or(event.raw)))).await.map_err(|_| Cut::ClientGone)?;
         }
         Ok(())
     }
@@ -135,20 +147,20 @@ impl Stream {
             return;
         }
         let mut ended = SseReader::new(rest.len() + 2);
-        let mut seen = ended.push([&rest, &b"\n\n"[..]].concat().into()).map_err(BoxError::from);
-        while let (Ok(()), Some(event)) = (&seen, ended.next_event()) {
+        let mut seen = ended.push([&rest, &b"\n\n"[..]].concat().into()).map(|()| None).map_err(BoxError::from);
+        while let (Ok(_), Some(event)) = (&seen, ended.next_event()) {
             seen = self.see(&event, sender).await;
         }
         match seen {
-            Ok(()) => {
-                let _ = sender.send(Ok(Frame::data(rest))).await;
+            Ok(changed) => {
+                let _ = sender.send(Ok(Frame::data(changed.unwrap_or(rest)))).await;
             }
             Err(error) => tracing::debug!(%error, flow = %self.facts.flow.id, "an unfinished event was dropped"),
         }
     }
 
-    /// Records what one event says.
-    async fn see(&mut self, event: &SseEvent, sender: &Feed) -> Result<(), BoxError> {
+    /// Records what one event says. Returns the event that is delivered in its place, where a rule changed it.
+    async fn see(&mut self, event: &SseEvent, sender: &Feed) -> Result<Option<Bytes>, BoxError> {
         let kind = event.event.as_deref().unwrap_or(b"message");
         if let Role::Listening { exchange, scope, announces } = &mut self.role {
             exchange.count_event();
@@ -158,32 +170,34 @@ impl Stream {
                 if let Some(scope) = scope {
                     self.shared.legacy.add(scope.clone(), sender.clone());
                 }
-                return Ok(());
+                return Ok(None);
             }
         }
         // Clients read messages from `message` events only; an empty one primes a resumption.
         let Some(data) = event.data.as_ref().filter(|data| kind == b"message" && !data.is_empty()) else {
-            return Ok(());
+            return Ok(None);
         };
         let messages = match mcp::parse(data, &self.shared.message_limits()) {
             Ok(messages) => messages,
-            Err(_) if is_no_message(data) => return Ok(()),
+            Err(_) if is_no_message(data) => return Ok(None),
             Err(invalid) => return Err(invalid.into()),
         };
+        let mut changed = Vec::new();
         for message in messages.messages() {
-            self.hear(message).await?;
+            changed.extend(self.hear(message).await?.map(|said| (&message.raw, said)));
         }
-        Ok(())
+        let parts: Vec<(&Bytes, &[u8])> = changed.iter().map(|(old, new)| (*old, &new[..])).collect();
+        Ok((!parts.is_empty()).then(|| event.with_data(&judge::replace(data, &parts))))
     }
 
-    /// Records one message from the server.
-    pub(super) async fn hear(&self, message: &Message) -> Result<(), AppendError> {
+    /// Records one message from the server. Returns the message that is delivered in its place, where a rule changed it.
+    pub(super) async fn hear(&self, message: &Message) -> Result<Option<Bytes>, AppendError> {
         match &message.kind {
             Kind::Response { id, answer } => self.hear_response(message, id.as_ref(), answer).await,
             Kind::Request { .. } => {
                 let Some(call) = OpenCall::of(&self.shared, message, Params::of(message), &self.facts, Asker::Server)
                 else {
-                    return Ok(());
+                    return Ok(None);
                 };
                 if let Some(scope) = self.scope() {
                     // A full table costs the join of the two records, not the records.
@@ -194,33 +208,39 @@ impl Stream {
                     span: Some(&call.span),
                     ..Note::allowed(Phase::ServerRequest, call.call_id, method, call.tool(), shown)
                 };
-                self.shared.record_message(&self.facts, Some(message), note).await
+                self.shared.record_message(&self.facts, Some(message), note).await.map(|()| None)
             }
             Kind::Notification { .. } => {
                 if let Some(call) = self.call_of_notification(message) {
                     let endpoint = self.facts.endpoint.name();
                     call.note_event(|| self.shared.masked_event(endpoint, call.tool(), &message.raw));
                 }
-                Ok(())
+                Ok(None)
             }
         }
     }
 
     /// Records a response as the end of the call that it answers. One that answers nothing open is recorded all the same: what
     /// a client makes of it is its own affair.
-    async fn hear_response(&self, message: &Message, id: Option<&Id>, answer: &Answer) -> Result<(), AppendError> {
+    async fn hear_response(
+        &self,
+        message: &Message,
+        id: Option<&Id>,
+        answer: &Answer,
+    ) -> Result<Option<Bytes>, AppendError> {
         let Some((scope, call)) = id.and_then(|id| self.asked(id)).filter(|(_, call)| !call.has_ended()) else {
             let outcome = if matches!(answer, Answer::Error(_)) { Outcome::Error } else { Outcome::Ok };
             let note =
                 Note { outcome: Some(outcome), ..Note::allowed(Phase::Response, Uuid::now_v7(), None, None, None) };
-            return self.shared.record_message(&self.facts, Some(message), note).await;
+            return self.shared.record_message(&self.facts, Some(message), note).await.map(|()| None);
         };
-        self.shared
-            .record_end(&call, Some(message), outcome_of(&call, answer), self.status, self.edits.clone())
-            .await?;
+        let visible = judge::visible(&self.shared, &call, answer);
+        let mut edits = self.edits.clone();
+        edits.extend(visible.is_some().then_some("catalogue"));
+        self.shared.record_end(&call, Some(message), outcome_of(&call, answer), self.status, edits).await?;
         self.shared.versions.learn(scope, &call, answer);
         self.shared.calls.close(scope, &call);
-        Ok(())
+        Ok(visible.map(|result| judge::with_result(message, answer, &result)))
     }
 
     fn scope(&self) -> Option<&Scope> {

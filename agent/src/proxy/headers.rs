@@ -113,6 +113,13 @@ pub(crate) fn check_framing(head: &Parts) -> Result<(), HeadError> {
     Ok(())
 }
 
+/// Removes what describes a content that is sent in another form than it came (RFC 9110 §8.4, RFC 9530 §2 and §3, RFC 9110 §8.8.3).
+pub(crate) fn content_changed(headers: &mut HeaderMap) {
+    for name in ["content-encoding", "content-digest", "repr-digest", "digest", "content-md5", "etag"] {
+        headers.remove(name);
+    }
+}
+
 /// Removes what must not cross an intermediary. `TE: trailers` is kept: trailers are passed on.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = nominated(headers).filter(|name| name != TE).collect();

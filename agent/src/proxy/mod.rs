@@ -10,6 +10,7 @@
 //! | `http` | one request: authority, framing, path |
 //! | `call` | one POST: receive, parse, judge, record, send |
 //! | `caller` | who calls? |
+//! | `judge`, `refuse` | what policy says of its messages, and the answer to what is not let through |
 //! | `receive` | a request's body, bounded and decoded |
 //! | `answer`, `events` | what comes back, recorded message by message and delivered |
 //! | `pending`, `calls`, `versions`, `legacy` | calls that wait for their response, and what their sessions settled on |
@@ -35,6 +36,7 @@ mod framing;
 mod headers;
 mod http;
 mod intercept;
+mod judge;
 mod ledger;
 mod legacy;
 mod names;
@@ -44,6 +46,7 @@ mod pending;
 mod pool;
 mod receive;
 mod record;
+mod refuse;
 mod splice;
 mod stream;
 mod tunnel;
@@ -86,11 +89,12 @@ use crate::{
         log::{AppendError, Log},
         payload::Payloads,
     },
-    config::{Config, Registered},
+    config::{self, Config, Registered},
     datapath::{CgroupTree, Datapath, DnsCounts},
     identity::{Callers, Workloads},
     mask::{MaskKey, Masks},
     mcp,
+    policy::{self, Catalogue},
     telemetry::Telemetry,
     tls::{Minter, Upstream},
 };
@@ -128,6 +132,8 @@ pub struct Parts {
     pub masks: Masks,
     /// What masks are keyed with.
     pub mask_key: MaskKey,
+    /// Who may do what.
+    pub policies: Arc<policy::Live>,
     /// How payloads are kept.
     pub payloads: Payloads,
     /// The log, open.
@@ -154,6 +160,10 @@ pub(crate) struct Shared {
     verifiers: HashMap<String, Upstream>,
     masks: Masks,
     mask_key: MaskKey,
+    policies: Arc<policy::Live>,
+    /// Whether there are, or may come to be, policies to ask.
+    judges: bool,
+    catalogue: Catalogue,
     payloads: Payloads,
     log: Log,
     telemetry: Telemetry,
@@ -206,6 +216,7 @@ impl Proxy {
             verifiers,
             masks,
             mask_key,
+            policies,
             payloads,
             log,
             telemetry,
@@ -225,6 +236,9 @@ impl Proxy {
             counters: Counters::default(),
             tasks: TaskTracker::new(),
             drain: Drain::default(),
+            judges: config.policy != config::Policy::default(),
+            catalogue: Catalogue::default(),
+            policies,
             config,
             datapath,
             cgroups,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{
     Shared,
     calls::{OpenCall, Scope},
@@ -21,12 +23,14 @@ pub(crate) struct Pending {
     pub(crate) scope: Scope,
     /// The calls, in the order they were asked.
     pub(crate) calls: Vec<Arc<OpenCall>>,
+    /// Answers to other requests of the same batch, which were refused: delivered with what the server answers.
+    pub(crate) answered: Vec<Bytes>,
 }
 
 impl Pending {
     /// No calls yet.
     pub(crate) fn new(connection: &Connection, scope: Scope) -> Self {
-        Self { shared: Arc::clone(&connection.shared), scope, calls: Vec::new() }
+        Self { shared: Arc::clone(&connection.shared), scope, calls: Vec::new(), answered: Vec::new() }
     }
 
     /// Enters a call, before it is recorded.

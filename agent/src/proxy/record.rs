@@ -98,12 +98,18 @@ impl<'a> Note<'a> {
 
 /// Nothing objected.
 pub(crate) fn allow() -> Verdict {
-    Verdict { action: Action::Allow, policy: None, reason: None }
+    Verdict { action: Action::Allow, policy: None, version: None, reason: None }
 }
 
 /// A protocol rule objected.
 pub(crate) fn deny(refusal: &Refusal) -> Verdict {
-    Verdict { action: Action::Deny, policy: Some(refusal.rule.to_owned()), reason: Some(refusal.reason.clone()) }
+    let policy = refusal.policy.as_deref().unwrap_or(refusal.rule);
+    Verdict {
+        action: Action::Deny,
+        policy: Some(policy.to_owned()),
+        version: None,
+        reason: Some(refusal.reason.clone()),
+    }
 }
 
 /// The request line and what is safe to keep of the headers. Of a query the log keeps the names only.
@@ -133,7 +139,7 @@ impl Shared {
         note: Note<'_>,
     ) -> Result<(), AppendError> {
         if matches!(note.phase, Phase::Request) {
-            self.counters.judged(facts.endpoint.name(), note.verdict.action == Action::Deny);
+            self.counters.judged(facts.endpoint.name(), note.verdict.action != Action::Allow);
         }
         let masked = self.mask(facts.endpoint.name(), note.tool, message.map_or(&[], |message| &message.raw));
         let mut edits = note.edits;

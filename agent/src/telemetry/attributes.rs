@@ -53,6 +53,7 @@ pub(super) fn for_metrics(call: &Call) -> Vec<KeyValue> {
     let verdict = match call.verdict.action {
         Action::Allow => "allow",
         Action::Deny => "deny",
+        Action::Hold => "hold",
     };
     say(names::VERDICT, Some(verdict.into()));
     attributes

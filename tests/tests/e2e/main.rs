@@ -30,6 +30,7 @@ mod life;
 mod login;
 mod names;
 mod oauth;
+mod policy;
 mod refusals;
 mod scene;
 mod scope;

@@ -25,6 +25,7 @@ use crate::{
 
 mod cpu;
 mod evidence;
+mod judging;
 mod leg;
 mod load;
 mod report;
@@ -36,8 +37,8 @@ mod streams;
 /// How to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to measure: the calls through the proxy, how fast records are shipped, or that a million of them arrive whatever
-    /// fails on the way
+    /// What to measure: the calls through the proxy, what judging one costs, how fast records are shipped, or that a million
+    /// of them arrive whatever fails on the way
     #[arg(long, value_enum, default_value_t = What::Calls)]
     part: What,
     /// Records of the part `soak`
@@ -75,6 +76,8 @@ enum What {
     Ship,
     /// The long run of the shipper
     Soak,
+    /// A thousand policies on one call
+    Judging,
 }
 
 impl Args {
@@ -90,8 +93,10 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     setup::for_bench(workspace)?;
     ebpf::build(workspace)?;
-    if args.part != What::Calls {
-        return shipping::measure(workspace, args);
+    match args.part {
+        What::Calls => {}
+        What::Judging => return judging::measure(workspace),
+        What::Ship | What::Soak => return shipping::measure(workspace, args),
     }
     let mut build = workspace.cargo();
     build.args(["build", "--release", "--locked", "--package", "weir", "--package", "weir-tests", "--bins"]);

@@ -8,6 +8,7 @@ mod mood;
 mod period;
 mod print;
 mod query;
+pub(in crate::admin) mod reading;
 mod replay;
 mod scan;
 mod source;

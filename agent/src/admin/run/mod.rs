@@ -10,6 +10,7 @@ mod numbers;
 mod operations;
 mod origin;
 mod parts;
+mod policies;
 mod pulse;
 mod reporting;
 mod sinks;
@@ -62,6 +63,7 @@ use crate::{
     datapath::{AttachOptions, Attached, CgroupTree, Datapath, Verbosity},
     identity::Callers,
     mask::{MaskKey, Masks},
+    policy,
     proxy::{Namespaces, Parts, Proxy},
     tls::Minter,
     trust::Authority,
@@ -122,6 +124,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     let config_digest = digest_key.digest(&serde_json::to_vec(&*config).map_err(failed)?);
     let (system_roots, verifiers) = verifiers(&config, &authority)?;
     let masks = Masks::compile(&config.masks).map_err(failed)?;
+    let policies = Arc::new(policy::Live::load(&config.policy).map_err(failed)?);
     let cgroups = Arc::new(CgroupTree::open(&config.intercept.base).map_err(failed)?);
     let scope = scope(&config, &cgroups)?;
     let options = LogOptions::from_config(&config).map_err(failed)?;
@@ -161,6 +164,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         verifiers,
         masks,
         mask_key,
+        policies: Arc::clone(&policies),
         payloads: Payloads::new(digest_key, config.audit.payload_bytes)
             .splitting(config.audit.oversized == Oversized::Split),
         log: log.clone(),
@@ -200,6 +204,8 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         namespaces: namespaces.clone(),
     });
     let health = Health::new();
+    let watching =
+        policies::Watching::start(&config.policy, Arc::clone(&policies), log.clone()).await.map_err(failed)?;
     let watchdog = Watchdog::start(health.clone(), datapath.clone(), proxy.clone(), log.clone());
     let running = Arc::new(Running {
         config: Arc::clone(&config),
@@ -209,6 +215,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         shipper: Arc::clone(&shipper),
         namespaces: namespaces.clone(),
         minter: Arc::clone(&minter),
+        policies: Arc::clone(&policies),
         health: health.clone(),
         started: Instant::now(),
     });
@@ -236,7 +243,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         shipper: Arc::clone(&shipper),
     };
     let ending = stop_signals.or_successor(&next, Arc::new(estate)).await?;
-    drop((next, watchdog, pulse));
+    drop((next, watching, watchdog, pulse));
     reporting.withdraw();
     let patience = Duration::from_millis(config.limits.drain_ms);
     match &ending {

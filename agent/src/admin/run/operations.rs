@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::watchdog::Health;
+use super::{policies, watchdog::Health};
 use crate::{
     admin::{
         detach::{login_uid, record_and_detach},
@@ -20,6 +20,7 @@ use crate::{
     audit::{event::Requester, log::Log, ship::Shipper},
     config::{Config, OnFull, TcpScope},
     datapath::{Datapath, DnsCounts, EndpointCounts, EndpointIndex},
+    policy::{Live, live::Reloaded},
     proxy::{Addresses, Namespaces, NamespacesStatus, Proxy, ShadowStatus},
     tls::Minter,
 };
@@ -33,6 +34,7 @@ pub(super) struct Running {
     pub(super) shipper: Arc<Shipper>,
     pub(super) namespaces: Namespaces,
     pub(super) minter: Arc<Minter>,
+    pub(super) policies: Arc<Live>,
     pub(super) health: Health,
     pub(super) started: Instant,
 }
@@ -156,7 +158,18 @@ impl Operations for Running {
                 .collect(),
             reconciliation: self.proxy.tally().await.ok(),
             ca: self.ca(),
+            policies: self.policies.status(),
             checks: self.health.checks(),
+        }
+    }
+
+    async fn reload_policies(&self) -> Result<protocol::Reloaded, String> {
+        match policies::reload(&self.policies, &self.log, true).await {
+            Reloaded::Refused { version, why } => Err(format!("version {version} stays in force:\n{why}")),
+            reloaded => Ok(protocol::Reloaded {
+                changed: matches!(reloaded, Reloaded::Changed { .. }),
+                policies: self.policies.status(),
+            }),
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::*;
 use crate::admin::{
     client::{self, ClientError},
-    protocol::{DnsStatus, FlowsStatus, LogStatus, NamespacesStatus},
+    protocol::{DnsStatus, FlowsStatus, LiveStatus, LogStatus, NamespacesStatus, Reloaded},
 };
 
 /// An agent that remembers who detached it.
@@ -31,6 +31,7 @@ fn a_status() -> Status {
         reconciliation: None,
         unregistered: None,
         ca: None,
+        policies: LiveStatus::default(),
         checks: Vec::new(),
     }
 }
@@ -43,6 +44,10 @@ impl Operations for Remembering {
     async fn detach(&self, by: Peer) -> Result<Detached, String> {
         let earlier = self.detached_by.lock().map_err(|_| "poisoned")?.replace(by);
         if earlier.is_some() { Err("already detached".into()) } else { Ok(Detached { seq: 42 }) }
+    }
+
+    async fn reload_policies(&self) -> Result<Reloaded, String> {
+        Err("p.cedar:1:1: no".into())
     }
 }
 

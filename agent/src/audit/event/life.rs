@@ -56,4 +56,18 @@ pub enum Life {
         /// Their bytes.
         bytes: u64,
     },
+    /// From now on other policies are asked.
+    PoliciesChanged {
+        /// Their version.
+        policy_version: String,
+        /// How many there are.
+        policies: u64,
+    },
+    /// The files of policies were changed, and are not taken: the policies before stay in force.
+    PoliciesRefused {
+        /// The version that stays in force.
+        policy_version: String,
+        /// What is wrong with the new ones, with its place.
+        reason: String,
+    },
 }

@@ -33,7 +33,10 @@ pub(super) fn bound(what: &mut What) -> bool {
         What::Agent(
             Agent::Stopped { reason }
             | Agent::Life(
-                Life::KeptOn { reason } | Life::Watched { detail: reason, .. } | Life::TookOver { version: reason, .. },
+                Life::KeptOn { reason }
+                | Life::PoliciesRefused { reason, .. }
+                | Life::Watched { detail: reason, .. }
+                | Life::TookOver { version: reason, .. },
             ),
         ) => bounds.text(reason),
         What::Login(login) => bounds.optional(&mut login.reason),
@@ -67,6 +70,7 @@ impl Bounds {
 
     fn verdict(&mut self, verdict: &mut Verdict) {
         self.optional(&mut verdict.policy);
+        self.optional(&mut verdict.version);
         self.optional(&mut verdict.reason);
     }
 

@@ -52,6 +52,29 @@ pub(super) fn say(life: &Life) -> Said<'_> {
             let lifecycle = Lifecycle { kind: "retired", retired: Some(retired), ..none };
             (99, "Retire", format!("shipped records up to {through_seq} are deleted"), lifecycle)
         }
+        Life::PoliciesChanged { policy_version, policies } => {
+            let lifecycle = Lifecycle {
+                kind: "policies_changed",
+                policy_version: Some(policy_version),
+                policy_count: Some(*policies),
+                ..none
+            };
+            (8, "Update", format!("{policies} policies are in force, version {policy_version}"), lifecycle)
+        }
+        Life::PoliciesRefused { policy_version, reason } => {
+            let lifecycle = Lifecycle {
+                kind: "policies_refused",
+                policy_version: Some(policy_version),
+                reason: Some(reason),
+                ..none
+            };
+            (
+                99,
+                "Refuse",
+                format!("changed policies are not taken; version {policy_version} stays in force"),
+                lifecycle,
+            )
+        }
     }
 }
 
@@ -61,8 +84,10 @@ pub(super) fn rate(life: &Life) -> (Severity, Status) {
         Life::TookOver { .. }
         | Life::Drained { open_calls: 0, .. }
         | Life::Watched { healthy: true, .. }
-        | Life::Retired { .. } => (Severity::Informational, Status::Success),
+        | Life::Retired { .. }
+        | Life::PoliciesChanged { .. } => (Severity::Informational, Status::Success),
         Life::KeptOn { .. } | Life::Drained { .. } => (Severity::Medium, Status::Success),
+        Life::PoliciesRefused { .. } => (Severity::Medium, Status::Failure("refused")),
         Life::FailedOpen { .. } | Life::Watched { .. } => (Severity::Medium, Status::Failure("unwatched")),
     }
 }

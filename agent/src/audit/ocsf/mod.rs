@@ -83,7 +83,7 @@ impl Pen {
 
     fn call<'a>(&self, call: &'a Call) -> CallRecord<'a> {
         let Call { workload, caller, route, mcp, verdict, masked, http } = call;
-        let denied = verdict.action == Action::Deny;
+        let denied = verdict.action != Action::Allow;
         let rating = match mcp.outcome {
             None if denied => (Severity::Medium, Status::Failure("denied")),
             outcome => activity::outcome(outcome),
@@ -154,7 +154,7 @@ impl Pen {
         base.duration = Some(milliseconds(*duration));
         base.metadata.correlation = Some(route.flow_id);
         let action = if *end == FlowEnd::Refused { Action::Deny } else { Action::Allow };
-        let verdict = Verdict { action, policy: None, reason: reason.clone() };
+        let verdict = Verdict { action, policy: None, version: None, reason: reason.clone() };
         FlowRecord {
             base,
             control: control(action, None),
@@ -232,6 +232,7 @@ fn call_message(call: &Call) -> String {
     let end = match (mcp.outcome, verdict.action, mcp.phase) {
         (Some(outcome), _, _) => outcome.as_str(),
         (None, Action::Deny, _) => "denied",
+        (None, Action::Hold, _) => "held",
         (None, Action::Allow, Phase::Request) => "allowed",
         (None, Action::Allow, Phase::ServerRequest) => "asked by the server",
         (None, Action::Allow, Phase::ClientResponse | Phase::Response) => "answered",
@@ -247,11 +248,11 @@ fn parties<'a>(workload: &'a Workload, route: &'a Route, endpoint: Option<&'a st
     }
 }
 
-/// Allowed is 1 in both enumerations; denied is action 2 Denied, disposition 2 Blocked.
+/// Allowed is 1 in both enumerations; denied is action 2 Denied, disposition 2 Blocked, and so is what is held.
 fn control(action: Action, policy: Option<&str>) -> Control<'_> {
     let id = match action {
         Action::Allow => 1,
-        Action::Deny => 2,
+        Action::Deny | Action::Hold => 2,
     };
     Control { action_id: id, disposition_id: id, policy: policy.map(|name| Policy { name }) }
 }

@@ -273,6 +273,10 @@ pub(super) struct Lifecycle<'a> {
     pub(super) check: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) healthy: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) policy_version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) policy_count: Option<u64>,
     #[serde(flatten)]
     pub(super) retired: Option<Retired<'a>>,
 }

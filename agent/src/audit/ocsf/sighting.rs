@@ -45,7 +45,7 @@ impl Pen {
         let mut base = self.base(activity, (severity, status), message);
         base.metadata.correlation = Some(route.flow_id);
         let flow = FlowPart { shadow: Some(shadow.clone()), ..FlowPart::of(route) };
-        let verdict = Verdict { action: *action, policy: None, reason: None };
+        let verdict = Verdict { action: *action, policy: None, version: None, reason: None };
         SightingRecord {
             base,
             is_alert: true,

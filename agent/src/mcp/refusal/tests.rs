@@ -36,6 +36,34 @@ fn an_error_is_a_message_for_its_request() {
 }
 
 #[test]
+fn a_denied_tool_call_gets_a_result_that_the_model_reads() {
+    let id = &id("7");
+    let denied = Refusal::by_policy("no-delete".into(), "nothing is deleted");
+    let body = |era, asked: &Asked<'_>| String::from_utf8(denied.response(era, asked).body().to_vec()).unwrap();
+    let expected = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"refused by Weir: nothing is deleted (no-delete)"}],"isError":true}}"#;
+    assert_eq!(body(Era::Session, &Asked::ToolCall { id }), expected);
+    let modern = expected.replace("true}}", "true,\"resultType\":\"complete\"}}");
+    assert_eq!(body(Era::Modern, &Asked::ToolCall { id }), modern);
+    let event = denied.event(&Asked::ToolCall { id }).unwrap();
+    assert_eq!(event, format!("event: message\ndata: {expected}\n\n"));
+    let error = body(Era::Session, &Asked::Request { id, method: "prompts/get" });
+    assert!(
+        error.contains(r#""data":{"rule":"policy","policy":"no-delete","reason":"nothing is deleted"}"#),
+        "{error}"
+    );
+    // What is wrong with a message, or with the agent, is no tool's result.
+    assert!(told(Class::Busy, Era::Session, &Asked::ToolCall { id }).1.contains(r#""error""#));
+
+    let message = |params: &str| {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{params}}}"#);
+        parse(&text.into(), &Limits::default()).unwrap()
+    };
+    assert_eq!(Asked::from(&message(r#"{"name":"a"}"#)), Asked::ToolCall { id });
+    let task = message(r#"{"name":"a","task":{"ttl":1}}"#);
+    assert_eq!(Asked::from(&task), Asked::Request { id, method: "tools/call" });
+}
+
+#[test]
 fn statuses_by_era_and_request() {
     let id = &id("7");
     let call = Asked::Request { id, method: "tools/call" };

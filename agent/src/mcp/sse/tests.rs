@@ -163,3 +163,18 @@ proptest! {
         prop_assert_eq!(dispatched, reference(&stream));
     }
 }
+
+#[test]
+fn data_is_replaced_and_nothing_else() {
+    let replaced = |raw: &'static str, data: &str| {
+        let mut reader = SseReader::new(1024);
+        reader.push(raw.as_bytes().into()).unwrap();
+        String::from_utf8(reader.next_event().unwrap().with_data(data.as_bytes()).to_vec()).unwrap()
+    };
+    assert_eq!(
+        replaced("id: 7\nevent: message\ndata: a\nretry: 5\n\n", "b"),
+        "id: 7\nevent: message\ndata: b\nretry: 5\n\n"
+    );
+    assert_eq!(replaced("data: a\r\ndata: b\r\n: c\r\n\r\n", "x\ny"), "data: x\ndata: y\n: c\n\n");
+    assert_eq!(replaced("\u{feff}data:a\n\n", "b"), "\u{feff}data: b\n\n");
+}

@@ -117,8 +117,12 @@ fn story() -> Vec<Event> {
     story.say(call(Phase::Request, Uuid::from_u128(5)), |call| {
         in_session(call);
         call.mcp.outcome = Some(Outcome::Refused);
-        call.verdict =
-            Verdict { action: Action::Deny, policy: Some("no-refunds".into()), reason: Some("not on Sundays".into()) };
+        call.verdict = Verdict {
+            action: Action::Deny,
+            policy: Some("no-refunds".into()),
+            version: None,
+            reason: Some("not on Sundays".into()),
+        };
     });
     story.say(call(Phase::Request, Uuid::from_u128(6)), in_session);
     story.http("DELETE");

@@ -1,0 +1,202 @@
+//! A question in Cedar's terms: entities, and a request about them.
+
+use std::collections::HashSet;
+
+use cedar_policy::{
+    Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression as Expression,
+};
+use jiff::tz::TimeZone;
+
+use super::{
+    Annotations, Question, Subject,
+    question::{ContainerFacts, PodFacts, Principal},
+    schema::{Action, shipped},
+};
+use crate::identity::Caller;
+
+/// A question's entities could not be made. None of what questions hold leads to this; it denies all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the call could not be put to the policies")]
+pub(super) struct Unaskable;
+
+type Attributes = Vec<(String, Expression)>;
+
+/// The id of the one entity that holds a call's arguments.
+const ARGUMENTS: &str = "call";
+
+/// What is asked about one message, but for what it is about.
+pub(super) struct Asked<'a> {
+    question: &'a Question<'a>,
+    action: &'a Action,
+    principal: EntityUid,
+    /// The action, the principal with those it works for, the endpoint.
+    entities: Vec<Entity>,
+    context: Attributes,
+}
+
+impl<'a> Asked<'a> {
+    /// Who asks, and around what.
+    pub(super) fn new(question: &'a Question<'a>, action: &'a Action, zone: &TimeZone) -> Result<Self, Unaskable> {
+        let principal = uid(&shipped().types.workload, &question.principal.id);
+        let mut entities = vec![action.entity.clone()];
+        entities.extend(principal_entities(question.principal, question.caller, &principal)?);
+        let name = vec![attribute("name", question.endpoint)];
+        entities.push(entity(endpoint(question.endpoint), name, [])?);
+        Ok(Self { question, action, principal, entities, context: context(question, zone) })
+    }
+
+    /// The request, and all entities. `arguments` are the attributes and tags of the arguments, for methods that have them.
+    pub(super) fn about(
+        &self,
+        subject: &Subject,
+        annotations: Annotations,
+        arguments: Option<(Attributes, Attributes)>,
+    ) -> Result<(Request, Entities), Unaskable> {
+        let mut entities = self.entities.clone();
+        let resource = resource(self.question.endpoint, subject);
+        match subject {
+            Subject::Endpoint => {}
+            Subject::Tool(name) | Subject::Prompt(name) => {
+                entities.push(entity(
+                    resource.clone(),
+                    vec![attribute("name", name)],
+                    [endpoint(self.question.endpoint)],
+                )?);
+            }
+            Subject::Resource(uri) => {
+                entities.push(entity(
+                    resource.clone(),
+                    vec![attribute("uri", uri)],
+                    [endpoint(self.question.endpoint)],
+                )?);
+            }
+        }
+        let mut context = self.context.clone();
+        if matches!(subject, Subject::Tool(_)) {
+            context.push(("annotations".to_owned(), annotations_record(annotations)?));
+        }
+        if let Some((attributes, tags)) = arguments {
+            let arguments = uid(&shipped().types.arguments, ARGUMENTS);
+            context.push(("arguments".to_owned(), Expression::new_entity_uid(arguments.clone())));
+            entities.push(Entity::new_with_tags(arguments, attributes, [], tags).map_err(|_| Unaskable)?);
+        }
+        let context = Context::from_pairs(context).map_err(|_| Unaskable)?;
+        // Without the schema: it would refuse arguments that lack the forms which the schema gives to all (see the room's doc).
+        let request = Request::new(self.principal.clone(), self.action.uid.clone(), resource, context, None);
+        let entities = Entities::from_entities(entities, None).map_err(|_| Unaskable)?;
+        Ok((request.map_err(|_| Unaskable)?, entities))
+    }
+}
+
+/// The entity that stands for an endpoint.
+pub(super) fn endpoint(name: &str) -> EntityUid {
+    uid(&shipped().types.endpoint, name)
+}
+
+/// The type of what a message is about.
+pub(super) fn kind(subject: &Subject) -> &'static EntityTypeName {
+    let types = &shipped().types;
+    match subject {
+        Subject::Tool(_) => &types.tool,
+        Subject::Prompt(_) => &types.prompt,
+        Subject::Resource(_) => &types.resource,
+        Subject::Endpoint => &types.endpoint,
+    }
+}
+
+/// The entity that stands for what a message is about.
+pub(super) fn resource(of: &str, subject: &Subject) -> EntityUid {
+    match subject.name() {
+        None => endpoint(of),
+        Some(name) => uid(kind(subject), &format!("{of}/{name}")),
+    }
+}
+
+fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+}
+
+fn principal_entities(
+    principal: &Principal,
+    caller: Option<&Caller>,
+    own: &EntityUid,
+) -> Result<Vec<Entity>, Unaskable> {
+    let Principal { id, kind, cgroup, unit, container, pod, process } = principal;
+    let mut attributes = vec![attribute("id", id), attribute("kind", kind)];
+    attributes.extend(optional("cgroup", cgroup.as_ref()));
+    attributes.extend(optional("unit", unit.as_ref()));
+    attributes.extend(optional("exe", process.exe.as_ref()));
+    attributes.push(("uid".to_owned(), Expression::new_long(process.uid.into())));
+    if let Some(ContainerFacts { id, runtime }) = container {
+        attributes.push(("container".to_owned(), record(vec![attribute("id", id), attribute("runtime", runtime)])?));
+    }
+    if let Some(PodFacts { uid }) = pod {
+        attributes.push(("pod".to_owned(), record(vec![attribute("uid", uid)])?));
+    }
+    let Some(Caller { sub, issuer, groups }) = caller else { return Ok(vec![entity(own.clone(), attributes, [])?]) };
+    let types = &shipped().types;
+    let caller = uid(&types.caller, sub);
+    attributes.push(("caller".to_owned(), Expression::new_entity_uid(caller.clone())));
+    let groups: HashSet<EntityUid> = groups.iter().map(|group| uid(&types.group, group)).collect();
+    let mut entities = vec![entity(own.clone(), attributes, [caller.clone()])?];
+    entities.extend(groups.iter().map(|group| Entity::new_no_attrs(group.clone(), HashSet::new())));
+    entities.push(entity(caller, vec![attribute("sub", sub), attribute("issuer", issuer)], groups)?);
+    Ok(entities)
+}
+
+fn context(question: &Question<'_>, zone: &TimeZone) -> Attributes {
+    let local = question.time.to_zoned(zone.clone());
+    let now = question.time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+    let time = [
+        ("now".to_owned(), Expression::new_datetime(now)),
+        ("hour".to_owned(), Expression::new_long(local.hour().into())),
+        ("minute".to_owned(), Expression::new_long(local.minute().into())),
+        attribute("weekday", &local.strftime("%A").to_string().to_ascii_lowercase()),
+    ];
+    let (ip, port) = question.destination;
+    let mut destination = vec![
+        ("ip".to_owned(), Expression::new_ip(ip.to_string())),
+        ("port".to_owned(), Expression::new_long(port.into())),
+    ];
+    destination.extend(optional("hostname", question.hostname));
+    let source = [("ip".to_owned(), Expression::new_ip(question.source.to_string()))];
+    let mut context = vec![attribute("method", question.method), attribute("era", question.era)];
+    context.extend(optional("protocol_version", question.protocol_version));
+    let records =
+        [("time", record(time.to_vec())), ("source", record(source.to_vec())), ("destination", record(destination))];
+    // Names within each are different, so none fails.
+    context.extend(records.into_iter().filter_map(|(name, record)| Some((name.to_owned(), record.ok()?))));
+    context
+}
+
+fn annotations_record(annotations: Annotations) -> Result<Expression, Unaskable> {
+    let Annotations { listed, read_only, destructive, idempotent, open_world } = annotations;
+    let hint = |name: &str, value| (name.to_owned(), Expression::new_bool(value));
+    record(vec![
+        hint("listed", listed),
+        hint("readOnlyHint", read_only),
+        hint("destructiveHint", destructive),
+        hint("idempotentHint", idempotent),
+        hint("openWorldHint", open_world),
+    ])
+}
+
+fn attribute(name: &str, value: &str) -> (String, Expression) {
+    (name.to_owned(), Expression::new_string(value.to_owned()))
+}
+
+fn optional(name: &str, value: Option<impl AsRef<str>>) -> Option<(String, Expression)> {
+    value.map(|value| attribute(name, value.as_ref()))
+}
+
+fn record(fields: Attributes) -> Result<Expression, Unaskable> {
+    Expression::new_record(fields).map_err(|_| Unaskable)
+}
+
+fn entity(
+    uid: EntityUid,
+    attributes: Attributes,
+    parents: impl IntoIterator<Item = EntityUid>,
+) -> Result<Entity, Unaskable> {
+    Entity::new_with_tags(uid, attributes, parents, []).map_err(|_| Unaskable)
+}

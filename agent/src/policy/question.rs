@@ -1,0 +1,184 @@
+//! One message, as policy sees it.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Annotations, arguments::Fault};
+use crate::identity::{Caller, Workload, WorkloadKind};
+
+/// Who asks. Read from a [`Workload`], or from a record of one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Principal {
+    /// `event.workload.id`.
+    pub id: String,
+    /// `pod`, `container`, `unit`, `user`, `process` or `unknown`.
+    pub kind: String,
+    /// The cgroup's path.
+    pub cgroup: Option<String>,
+    /// The systemd unit.
+    pub unit: Option<String>,
+    /// The container.
+    pub container: Option<ContainerFacts>,
+    /// The pod.
+    pub pod: Option<PodFacts>,
+    /// The process that connected.
+    #[serde(default)]
+    pub process: ProcessFacts,
+}
+
+/// `event.workload.container`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct ContainerFacts {
+    /// Its id.
+    pub id: String,
+    /// Its runtime.
+    pub runtime: String,
+}
+
+/// `event.workload.pod`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct PodFacts {
+    /// Its uid.
+    pub uid: String,
+}
+
+/// `event.workload.process`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct ProcessFacts {
+    /// The executable.
+    pub exe: Option<String>,
+    /// The effective user.
+    #[serde(default)]
+    pub uid: u32,
+}
+
+impl From<&Workload> for Principal {
+    fn from(workload: &Workload) -> Self {
+        let Workload { kind, id, cgroup, cgroup_id: _, unit, container, pod, process } = workload;
+        Self {
+            id: id.clone(),
+            kind: kind_name(*kind).to_owned(),
+            cgroup: cgroup.clone(),
+            unit: unit.clone(),
+            container: container
+                .as_ref()
+                .map(|container| ContainerFacts { id: container.id.clone(), runtime: container.runtime.to_owned() }),
+            pod: pod.as_ref().map(|pod| PodFacts { uid: pod.uid.clone() }),
+            process: ProcessFacts { exe: process.exe.clone(), uid: process.uid },
+        }
+    }
+}
+
+/// As records write it.
+fn kind_name(kind: WorkloadKind) -> &'static str {
+    match kind {
+        WorkloadKind::Pod => "pod",
+        WorkloadKind::Container => "container",
+        WorkloadKind::Unit => "unit",
+        WorkloadKind::User => "user",
+        WorkloadKind::Process => "process",
+        WorkloadKind::Unknown => "unknown",
+    }
+}
+
+/// One message and what surrounds it.
+#[derive(Debug, Clone)]
+pub struct Question<'a> {
+    /// Who asks.
+    pub principal: &'a Principal,
+    /// For whom, where a verified token says.
+    pub caller: Option<&'a Caller>,
+    /// The endpoint's configured name.
+    pub endpoint: &'a str,
+    /// The method, as it was sent.
+    pub method: &'a str,
+    /// What the method is about: the tool, prompt or resource that `params` names, decoded.
+    pub target: Option<&'a str>,
+    /// `params`, an object that was checked to have one reading.
+    pub params: Option<&'a [u8]>,
+    /// `modern`, `session` or `sse`.
+    pub era: &'a str,
+    /// The revision, where it is known.
+    pub protocol_version: Option<&'a str>,
+    /// When it came.
+    pub time: Timestamp,
+    /// The application's address.
+    pub source: IpAddr,
+    /// Where the application meant to go.
+    pub destination: (IpAddr, u16),
+    /// The name that it asked for.
+    pub hostname: Option<&'a str>,
+    /// What the server said of the tool.
+    pub annotations: Annotations,
+}
+
+/// What a message is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// A tool, by its name.
+    Tool(String),
+    /// A prompt, by its name.
+    Prompt(String),
+    /// A resource, by its URI.
+    Resource(String),
+    /// The endpoint itself.
+    Endpoint,
+}
+
+impl Subject {
+    /// What a message is about; `None` where its method needs a name and it has none that can be read.
+    pub fn of(question: &Question<'_>) -> Option<Self> {
+        let named = || question.target.map(str::to_owned);
+        match question.method {
+            "tools/call" => named().map(Self::Tool),
+            "prompts/get" => named().map(Self::Prompt),
+            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => named().map(Self::Resource),
+            "completion/complete" => Some(completed(question.params)),
+            _ => Some(Self::Endpoint),
+        }
+    }
+
+    /// The name, as it stands in an entity's id behind the endpoint's.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Tool(name) | Self::Prompt(name) | Self::Resource(name) => Some(name),
+            Self::Endpoint => None,
+        }
+    }
+}
+
+/// What a completion is for (`params.ref`).
+fn completed(params: Option<&[u8]>) -> Subject {
+    #[derive(Deserialize)]
+    struct Params {
+        r#ref: Reference,
+    }
+    #[derive(Deserialize)]
+    #[serde(tag = "type")]
+    enum Reference {
+        #[serde(rename = "ref/prompt")]
+        Prompt { name: String },
+        #[serde(rename = "ref/resource")]
+        Resource { uri: String },
+    }
+    match params.and_then(|params| serde_json::from_slice::<Params>(params).ok()) {
+        Some(Params { r#ref: Reference::Prompt { name } }) => Subject::Prompt(name),
+        Some(Params { r#ref: Reference::Resource { uri } }) => Subject::Resource(uri),
+        None => Subject::Endpoint,
+    }
+}
+
+/// `params.arguments`, as written; `None` where there are none, or `null`.
+pub(super) fn arguments(params: Option<&[u8]>) -> Result<Option<&RawValue>, Fault> {
+    #[derive(Deserialize)]
+    struct Params<'a> {
+        #[serde(borrow, default)]
+        arguments: Option<&'a RawValue>,
+    }
+    let Some(params) = params else { return Ok(None) };
+    let params: Params<'_> = serde_json::from_slice(params).map_err(|_| Fault::NotAnObject)?;
+    Ok(params.arguments.filter(|arguments| arguments.get() != "null"))
+}

@@ -1,0 +1,132 @@
+//! What judging one call costs: a call of 4 KiB, a thousand policies and fifty masks, on one thread.
+//!
+//! Half of the policies are about the call's own tool, as nobody would have them; the other half about other tools.
+
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use weir::{
+    config,
+    mask::{MaskKey, Masks},
+    policy::{Annotations, Policies, Principal, Question, Verdict, load::Source},
+};
+
+const POLICIES: usize = 1000;
+const MASKS: usize = 50;
+const CALLS: usize = 20_000;
+const WARM_UP: usize = 2_000;
+
+fn main() -> Result<()> {
+    let message = message();
+    ensure!((4000..4400).contains(&message.len()), "the call has {} bytes", message.len());
+    let params = params(&message)?;
+    let masks = masks()?;
+    let key = MaskKey::from_bytes(&[7; 32]);
+    println!("{:<58} {:>9} {:>9}", "a call of 4 KiB, on one thread", "p50 µs", "p99 µs");
+    for (name, own) in [("1,000 policies, 10 of them about the call's tool", 10), ("1,000 policies, 500 about it", 500)]
+    {
+        let policies = policies(own)?;
+        let judge = || {
+            let verdict = policies.judge(black_box(&question(&principal(), &params)));
+            assert!(matches!(verdict, Verdict::Allow(_)), "{verdict:?}");
+        };
+        report(name, &mut measure(judge));
+        let mask = || {
+            black_box(masks.for_call("billing", Some("pay")).apply(black_box(&message), &key));
+        };
+        report(
+            &format!("{name}, and 50 masks"),
+            &mut measure(|| {
+                judge();
+                mask();
+            }),
+        );
+    }
+    Ok(())
+}
+
+fn measure(mut once: impl FnMut()) -> Vec<Duration> {
+    for _ in 0..WARM_UP {
+        once();
+    }
+    let timed = (0..CALLS).map(|_| {
+        let begun = Instant::now();
+        once();
+        begun.elapsed()
+    });
+    timed.collect()
+}
+
+fn report(name: &str, times: &mut [Duration]) {
+    times.sort_unstable();
+    let micros = |part: usize| times[times.len() * part / 100].as_secs_f64() * 1e6;
+    println!("{name:<58} {:>9.1} {:>9.1}", micros(50), micros(99));
+}
+
+fn policies(own: usize) -> Result<Policies> {
+    let text: String = (0..POLICIES)
+        .map(|n| {
+            let tool = if n < own { "pay".to_owned() } else { format!("tool-{n}") };
+            format!(
+                "forbid (principal, action == Action::\"tools/call\", resource == Tool::\"billing/{tool}\")\n\
+                 when {{ principal.id == \"systemd/none-{n}.service\" || (context.arguments.hasTag(\"amount\") && \
+                 context.arguments.getTag(\"amount\").long > {}) }};\n",
+                10_000 + n
+            )
+        })
+        .collect();
+    let source = Source { path: "bench.cedar".into(), text };
+    Policies::of(&config::Policy::default(), &[source]).context("the policies are wrong")
+}
+
+fn masks() -> Result<Masks> {
+    let rules: Vec<String> =
+        (0..MASKS).map(|n| format!("[[mask]]\npaths = [\"$.params.arguments.secret_{n}\"]\n")).collect();
+    let config = config::Config::parse(&rules.concat(), "bench.toml".as_ref())?;
+    Masks::compile(&config.masks).context("the masks are wrong")
+}
+
+fn message() -> String {
+    let items: Vec<_> =
+        (0..38).map(|n| json!({ "sku": format!("A-{n:05}"), "quantity": n, "note": "x".repeat(48) })).collect();
+    let arguments =
+        json!({ "amount": 500, "card": "4111111111111111", "items": items, "secret_7": "s", "secret_30": 5 });
+    json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "pay", "arguments": arguments } })
+        .to_string()
+}
+
+fn params(message: &str) -> Result<Vec<u8>> {
+    let message: serde_json::Value = serde_json::from_str(message)?;
+    Ok(message["params"].to_string().into_bytes())
+}
+
+fn principal() -> Principal {
+    Principal {
+        id: "systemd/invoicing.service".into(),
+        kind: "unit".into(),
+        unit: Some("invoicing.service".into()),
+        ..Principal::default()
+    }
+}
+
+fn question<'a>(principal: &'a Principal, params: &'a [u8]) -> Question<'a> {
+    Question {
+        principal,
+        caller: None,
+        endpoint: "billing",
+        method: "tools/call",
+        target: Some("pay"),
+        params: Some(params),
+        era: "modern",
+        protocol_version: Some("2026-07-28"),
+        time: jiff::Timestamp::UNIX_EPOCH,
+        source: [10, 0, 0, 7].into(),
+        destination: ([192, 0, 2, 1].into(), 443),
+        hostname: Some("mcp.billing.example.com"),
+        annotations: Annotations::default(),
+    }
+}
