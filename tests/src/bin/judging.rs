@@ -92,7 +92,7 @@ fn masks() -> Result<Masks> {
 
 fn message() -> String {
     let items: Vec<_> =
-        (0..38).map(|n| json!({ "sku": format!("A-{n:05}"), "quantity": n, "note": "x".repeat(48) })).collect();
+        (0..44).map(|n| json!({ "sku": format!("A-{n:05}"), "quantity": n, "note": "x".repeat(48) })).collect();
     let arguments =
         json!({ "amount": 500, "card": "4111111111111111", "items": items, "secret_7": "s", "secret_30": 5 });
     json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "pay", "arguments": arguments } })
