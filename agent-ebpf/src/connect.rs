@@ -4,12 +4,17 @@
 //! repeated non-blocking `connect()` does not come here. A socket that failed or was disconnected may come again, for
 //! another destination: what an earlier round left on it is replaced or removed.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     EbpfContext,
     bindings::{BPF_NOEXIST, bpf_sock},
     helpers::{
         bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-        generated::{bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_boot_ns},
+        generated::{
+            bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_boot_ns,
+            bpf_setsockopt,
+        },
     },
     macros::cgroup_sock_addr,
     programs::SockAddrContext,
@@ -32,6 +37,11 @@ use crate::{
 
 const DENY: i32 = 0;
 const PASS: i32 = 1;
+/// `LOOPBACK_IFINDEX`, include/net/flow.h.
+const LOOPBACK_DEVICE: u32 = 1;
+// include/uapi/asm-generic/socket.h
+const SOL_SOCKET: i32 = 1;
+const SO_BINDTOIFINDEX: i32 = 62;
 /// Also what MPTCP's first subflow shows.
 const IPPROTO_TCP: u32 = 6;
 
@@ -143,6 +153,7 @@ fn intercept(ctx: &SockAddrContext, destination: &Address) -> Option<Verdict> {
     let remembered = listener_port(ctx, destination, listeners).and_then(|port| {
         let origin = origin.map_or(0, |origin| origin.cgroup);
         remember(ctx, destination, Place { netns, endpoint, task_cgroup, socket_cgroup: origin, pid_tgid })?;
+        unbind(ctx)?;
         Ok(port)
     });
     Some(match remembered {
@@ -234,6 +245,8 @@ fn remember(ctx: &SockAddrContext, destination: &Address, place: Place) -> Resul
         tid,
         uid,
         gid,
+        device,
+        mark,
         comm,
     } = unsafe { &mut *flow };
     unsafe {
@@ -253,12 +266,35 @@ fn remember(ctx: &SockAddrContext, destination: &Address, place: Place) -> Resul
     *tid = pid_tgid as u32;
     *uid = uid_gid as u32;
     *gid = (uid_gid >> 32) as u32;
+    unsafe {
+        *device = (*sock(ctx)).bound_dev_if;
+        *mark = (*sock(ctx)).mark;
+    }
     *comm = bpf_get_current_comm().unwrap_or_default();
     if !has_room(unsafe { &*flow }) {
         unsafe { unstore(&FLOW, sock(ctx)) };
         return Err(Denial::NoRoom);
     }
     Ok(())
+}
+
+/// A socket that is bound to a device does not get to the listener, which is behind the loopback device. The agent's own
+/// connection to the server is bound in its place.
+#[inline(always)]
+fn unbind(ctx: &SockAddrContext) -> Result<(), Denial> {
+    let device = unsafe { (*sock(ctx)).bound_dev_if };
+    if device == 0 || device == LOOPBACK_DEVICE {
+        return Ok(());
+    }
+    let none: i32 = 0;
+    let value = (&raw const none).cast::<c_void>().cast_mut();
+    let done = unsafe { bpf_setsockopt(ctx.as_ptr(), SOL_SOCKET, SO_BINDTOIFINDEX, value, size_of::<i32>() as i32) };
+    if done == 0 {
+        return Ok(());
+    }
+    // For lack of CAP_NET_RAW: `sock_bindtoindex_locked`, net/core/sock.c.
+    unsafe { unstore(&FLOW, sock(ctx)) };
+    Err(Denial::BoundDevice)
 }
 
 /// Whether the maps that the flow will need can take one more, shown by doing it. The source port that `PENDING`'s key needs

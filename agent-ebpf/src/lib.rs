@@ -9,7 +9,7 @@ pub mod dns;
 mod user;
 
 /// The version of everything in this file. Part of the pin path.
-pub const ABI: u32 = 3;
+pub const ABI: u32 = 4;
 
 /// How many cgroup levels below the hierarchy's root [`ScopeRule`]s are looked for.
 pub const MAX_CGROUP_LEVEL: i32 = 16;
@@ -189,6 +189,10 @@ pub struct Flow {
     pub uid: u32,
     /// Real group id, in the initial user namespace.
     pub gid: u32,
+    /// The index of the network device that the socket was bound to (`SO_BINDTODEVICE`); 0 for none.
+    pub device: u32,
+    /// The socket's mark (`SO_MARK`), by which routes can be chosen.
+    pub mark: u32,
     /// The task's name, padded with zeros.
     pub comm: [u8; 16],
 }
@@ -405,11 +409,15 @@ pub enum Denial {
     ReservedPort = 6,
     /// The agent listens, and has shown no sign of life for too long.
     StaleAgent = 7,
+    /// A packet socket, or a TUN device. Belongs to no endpoint.
+    LinkLayer = 8,
+    /// The socket is bound to a network device, and the task may not undo that.
+    BoundDevice = 9,
 }
 
 impl Denial {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::NoListener,
         Self::DeadListener,
         Self::NoRoom,
@@ -418,12 +426,14 @@ impl Denial {
         Self::RawSocket,
         Self::ReservedPort,
         Self::StaleAgent,
+        Self::LinkLayer,
+        Self::BoundDevice,
     ];
 }
 
 const _: () = {
     assert!(size_of::<Address>() == 20);
-    assert!(size_of::<Flow>() == 136);
+    assert!(size_of::<Flow>() == 144);
     assert!(size_of::<PendingKey>() == 32);
     assert!(size_of::<Origin>() == 32);
     assert!(size_of::<Agent>() == 16);

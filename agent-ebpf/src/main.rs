@@ -10,6 +10,8 @@
 //! | `weir_peername4`, `weir_peername6` | `cgroup/getpeername4,6` | show the application the server it meant |
 //! | `weir_sendmsg4`, `weir_sendmsg6` | `cgroup/sendmsg4,6` | deny datagrams to registered addresses, and QUIC where all TCP is taken |
 //! | `weir_bind4`, `weir_bind6` | `cgroup/bind4,6` | keep others off the listeners' ports |
+//! | `weir_packet` | LSM `socket_create` | refuse packet sockets; only with `link_layer = "deny"` |
+//! | `weir_device` | `cgroup/dev` | refuse TUN devices; the same |
 //! | `weir_guard` | `cgroup_skb/egress` | stop what still leaves for a registered address, or past `connect()` where all TCP is taken |
 //! | `weir_question` | `cgroup_skb/egress` | remember questions to servers of names about registered names |
 //! | `weir_answer` | `cgroup_skb/ingress` | learn the addresses that their answers give, before the application does |
@@ -35,6 +37,8 @@ mod guard;
 mod heartbeat;
 #[cfg(target_arch = "bpf")]
 mod holders;
+#[cfg(target_arch = "bpf")]
+mod link_layer;
 #[cfg(target_arch = "bpf")]
 mod listener;
 #[cfg(target_arch = "bpf")]

@@ -50,6 +50,9 @@ pub enum HostError {
     /// An address that nobody can connect to.
     #[error("`{0}` is not the address of a host")]
     NotAHost(IpAddr),
+    /// Which host it is depends on the link.
+    #[error("`{0}` is another host on every link")]
+    LinkLocal(IpAddr),
     /// `*` elsewhere than in a leading `*.`.
     #[error("`{0}`: `*` can only stand for the whole first part")]
     MisplacedWildcard(String),
@@ -67,6 +70,7 @@ impl HostError {
             Self::LooksLikeAddress(_) => "write IPv4 addresses as four decimal numbers",
             Self::MisplacedWildcard(_) => "write it as in `*.tools.example.com`",
             Self::WildcardTooWide(_) => "name at least two labels after `*.`",
+            Self::LinkLocal(_) => "register a name, or an address of another scope",
             Self::Empty | Self::TooLong | Self::BadLabel(_) | Self::NotAHost(_) => {
                 "name a host, an address or `*.suffix`"
             }
@@ -92,7 +96,11 @@ impl FromStr for HostPattern {
 
     fn from_str(text: &str) -> Result<Self, HostError> {
         if !text.contains('*') {
-            return text.parse().map(Self::Exact);
+            let host = text.parse()?;
+            return match host {
+                Host::Ip(ip @ IpAddr::V6(v6)) if v6.is_unicast_link_local() => Err(HostError::LinkLocal(ip)),
+                host => Ok(Self::Exact(host)),
+            };
         }
         let suffix = text.strip_prefix("*.").filter(|suffix| !suffix.contains('*'));
         let suffix = name(suffix.ok_or_else(|| HostError::MisplacedWildcard(text.to_owned()))?)?;

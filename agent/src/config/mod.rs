@@ -107,6 +107,8 @@ pub struct Intercept {
     pub on_failure: OnFailure,
     /// Whether tasks in scope may make raw IP sockets, which could carry anything past the hooks.
     pub raw_sockets: RawSockets,
+    /// Whether tasks in scope may write below IP, past the hooks: packet sockets, and TUN and TAP devices.
+    pub link_layer: LinkLayer,
     /// The bpffs directory that holds the pinned links and maps.
     pub bpffs: PathBuf,
 }
@@ -139,6 +141,17 @@ pub enum RawSockets {
     Deny,
     /// They are made; what they send to registered addresses is stopped.
     Allow,
+}
+
+/// `intercept.link_layer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkLayer {
+    /// They may: a host's DHCP client, packet captures and VPNs do.
+    Allow,
+    /// `socket(AF_PACKET)`, `socket(AF_XDP)` and opening `/dev/net/tun` fail with `EPERM`, and are counted. Needs a kernel that
+    /// runs BPF security hooks (`bpf` in `lsm=`); the agent does not start on another.
+    Deny,
 }
 
 /// `[tls]`.
@@ -242,6 +255,7 @@ impl Default for Intercept {
             unregistered: Unregistered::Allow,
             on_failure: OnFailure::Closed,
             raw_sockets: RawSockets::Deny,
+            link_layer: LinkLayer::Allow,
             bpffs: PathBuf::from("/sys/fs/bpf/weir"),
         }
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use aya::{
-    Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
+    Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
     programs::{Program, ProgramError, ProgramFd},
 };
 use serde::Serialize;
@@ -19,6 +19,7 @@ use super::{
     Announcements, CgroupId, CgroupTree, Datapath, KernelLog,
     announcements::load_exec,
     log::{LEVEL, LogError, Verbosity},
+    lsm,
     maps::{self, Maps, MapsError},
     pins::{PinError, Pins},
     sys::{self, Hook},
@@ -44,6 +45,9 @@ const PROGRAMS: [(&str, Hook); 13] = [
     ("weir_connect6", Hook::Connect6),
 ];
 
+/// Those that take the link layer from the scope, where that is asked for.
+const LINK_LAYER: [(&str, Hook); 2] = [("weir_packet", Hook::LsmCgroup), ("weir_device", Hook::Device)];
+
 /// How to attach.
 #[derive(Debug)]
 pub struct AttachOptions<'a> {
@@ -55,6 +59,8 @@ pub struct AttachOptions<'a> {
     pub take_all: bool,
     /// Whether tasks in scope may make raw IP sockets.
     pub allow_raw: bool,
+    /// Whether tasks in scope are refused packet sockets and TUN devices (`link_layer = "deny"`).
+    pub deny_link_layer: bool,
     /// How much the programs say.
     pub verbosity: Verbosity,
     /// How many flows may be on their way to a listener, and open; none for the defaults of 65,536 and 131,072. Only counts
@@ -103,6 +109,11 @@ pub enum AttachError {
     /// The object or its maps were refused.
     #[error("cannot load the eBPF object: {0} (needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or root)")]
     Load(#[from] EbpfError),
+    /// Packet sockets cannot be refused.
+    #[error(
+        "intercept.link_layer = \"deny\" cannot be kept: {0}; boot with `bpf` in `lsm=`, or set intercept.link_layer = \"allow\""
+    )]
+    LinkLayer(String),
     /// A program was refused.
     #[error("cannot load the eBPF program {name}: {source}")]
     Program {
@@ -157,11 +168,14 @@ impl Datapath {
     pub fn attach(options: &AttachOptions<'_>) -> Result<Attached, AttachError> {
         let pins = Pins::open(&options.bpffs)?;
         let pending_share = options.max_pending.map_or(PENDING_SHARE, |max_pending| max_pending.div_ceil(2));
+        if options.deny_link_layer {
+            lsm::require_bpf().map_err(AttachError::LinkLayer)?;
+        }
+        let wanted = || PROGRAMS.into_iter().chain(LINK_LAYER.into_iter().filter(|_| options.deny_link_layer));
         let mut ebpf = load_object(&mut loader(options, &pending_share, &pins))?;
         // All are loaded before the first is attached: a refusal changes nothing.
-        let programs = PROGRAMS
-            .into_iter()
-            .map(|(name, hook)| Ok((name, hook, load_program(&mut ebpf, name)?)))
+        let programs = wanted()
+            .map(|(name, hook)| Ok((name, hook, load_program(&mut ebpf, name).map_err(link_layer_lacks)?)))
             .collect::<Result<Vec<_>, AttachError>>()?;
         let log = KernelLog::new(&mut ebpf)?;
         let announcements = Announcements::take(&mut ebpf)?;
@@ -183,7 +197,7 @@ impl Datapath {
         datapath.set(|present| Settings { fail_open: present.fail_open, ..options.settings() })?;
 
         let takeover = datapath.programs.attach(&pins)?;
-        pins.remove_others(&PROGRAMS.map(|(name, _)| name))?;
+        pins.remove_others(&wanted().map(|(name, _)| name).collect::<Vec<_>>())?;
         Ok(Attached { datapath, log, announcements, takeover })
     }
 
@@ -242,19 +256,31 @@ pub fn links(bpffs: &Path, cgroups: &CgroupTree) -> Result<Vec<LinkState>, PinEr
         let ok = cgroup == Some(cgroups.base_id());
         Ok(LinkState { program, program_id: info.map(|info| info.program_id), cgroup, ok })
     };
-    PROGRAMS.into_iter().map(|(name, _)| state(name)).collect()
+    let optional = LINK_LAYER.into_iter().filter(|(name, _)| matches!(pins.link(name), Ok(Some(_))));
+    PROGRAMS.into_iter().chain(optional).map(|(name, _)| state(name)).collect()
 }
 
-/// Loads every program without attaching or pinning anything, and tells `report` how each fared. Gives how the one fared
+/// Loads every program without attaching or pinning anything, and tells `report` how each fared. Gives how those fared
 /// that can be done without.
 pub(super) fn try_programs(
     mut report: impl FnMut(&'static str, Result<(), AttachError>),
-) -> Result<Result<(), ProgramError>, AttachError> {
+) -> Result<Tried, AttachError> {
     let mut ebpf = load_object(&mut EbpfLoader::new())?;
     for (name, _) in PROGRAMS {
         report(name, load_program(&mut ebpf, name).map(drop));
     }
-    Ok(load_exec(&mut ebpf).map(drop))
+    Ok(Tried { at_exec: load_exec(&mut ebpf).map(drop), link_layer: try_link_layer(&mut ebpf) })
+}
+
+/// How those fared that can be done without.
+pub(super) struct Tried {
+    pub(super) at_exec: Result<(), ProgramError>,
+    pub(super) link_layer: Result<(), AttachError>,
+}
+
+fn try_link_layer(ebpf: &mut Ebpf) -> Result<(), AttachError> {
+    lsm::require_bpf().map_err(AttachError::LinkLayer)?;
+    LINK_LAYER.into_iter().try_for_each(|(name, _)| load_program(ebpf, name).map(drop).map_err(link_layer_lacks))
 }
 
 fn loader<'a>(options: &AttachOptions<'_>, pending_share: &'a u32, pins: &Pins) -> EbpfLoader<'a> {
@@ -284,10 +310,24 @@ fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<ProgramFd, Attach
         Program::CgroupSock(program) => program.load(),
         Program::CgroupSockAddr(program) => program.load(),
         Program::SockOps(program) => program.load(),
+        Program::CgroupDevice(program) => program.load(),
+        Program::LsmCgroup(program) => {
+            Btf::from_sys_fs().map_err(Into::into).and_then(|btf| program.load("socket_create", &btf))
+        }
         _ => Err(ProgramError::UnexpectedProgramType),
     }
     .map_err(refused)?;
     program.fd().and_then(|fd| fd.try_clone().map_err(ProgramError::IOError)).map_err(refused)
+}
+
+/// Where one of these is refused, it is the wish that cannot be kept.
+fn link_layer_lacks(error: AttachError) -> AttachError {
+    match error {
+        AttachError::Program { name, .. } if LINK_LAYER.iter().any(|(optional, _)| *optional == name) => {
+            AttachError::LinkLayer(error.to_string())
+        }
+        error => error,
+    }
 }
 
 impl Programs {

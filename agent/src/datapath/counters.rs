@@ -77,6 +77,10 @@ pub struct DenialCounts {
     pub reserved_port: u64,
     /// The agent had shown no sign of life for too long.
     pub stale_agent: u64,
+    /// Packet sockets and TUN devices, where `link_layer = "deny"`.
+    pub link_layer: u64,
+    /// Sockets bound to a device, of tasks without `CAP_NET_RAW`.
+    pub bound_device: u64,
 }
 
 impl Datapath {
@@ -142,6 +146,8 @@ impl Datapath {
             raw_socket: count(Denial::RawSocket)?,
             reserved_port: count(Denial::ReservedPort)?,
             stale_agent: count(Denial::StaleAgent)?,
+            link_layer: count(Denial::LinkLayer)?,
+            bound_device: count(Denial::BoundDevice)?,
         })
     }
 }

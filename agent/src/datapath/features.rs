@@ -4,7 +4,12 @@ use std::{error::Error, fs, path::Path};
 
 use serde::Serialize;
 
-use super::{CgroupPath, CgroupTree, Netns, attach, pins, sock_diag::SockDiag};
+use super::{
+    CgroupPath, CgroupTree, Netns,
+    attach::{self, Tried},
+    pins,
+    sock_diag::SockDiag,
+};
 
 /// One prerequisite.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,9 +33,10 @@ impl Feature {
     }
 }
 
-/// Tries everything that the datapath needs. Attaches and leaves nothing.
+/// Tries everything that the datapath needs; whether the link layer can be denied only counts where that is asked for.
+/// Attaches and leaves nothing.
 #[must_use]
-pub fn kernel_features(cgroup_base: &str, bpffs: &Path) -> Vec<Feature> {
+pub fn kernel_features(cgroup_base: &str, bpffs: &Path, deny_link_layer: bool) -> Vec<Feature> {
     let cgroups = CgroupTree::open(cgroup_base);
     let mut features = vec![
         Feature::new("btf", btf(), "use a kernel built with CONFIG_DEBUG_INFO_BTF"),
@@ -63,10 +69,17 @@ pub fn kernel_features(cgroup_base: &str, bpffs: &Path) -> Vec<Feature> {
         let found = loaded.map(|()| ACCEPTED.to_owned()).map_err(text);
         features.push(Feature::new(name, found, PROGRAM_FIX));
     });
-    features.push(match tried {
-        Ok(at_exec) => Feature::new("weir_exec", Ok(at_exec.map_or_else(without_exec, |()| ACCEPTED.to_owned())), ""),
-        Err(error) => Feature::new("ebpf", Err(text(error)), PROGRAM_FIX),
-    });
+    match tried {
+        Ok(Tried { at_exec, link_layer }) => {
+            let found = at_exec.map_or_else(without_exec, |()| ACCEPTED.to_owned());
+            features.push(Feature::new("weir_exec", Ok(found), ""));
+            let found = link_layer.map(|()| ACCEPTED.to_owned()).map_err(text);
+            let found =
+                if deny_link_layer { found } else { found.or_else(|error| Ok(format!("not possible here: {error}"))) };
+            features.push(Feature::new("link_layer", found, LINK_LAYER_FIX));
+        }
+        Err(error) => features.push(Feature::new("ebpf", Err(text(error)), PROGRAM_FIX)),
+    }
     features
 }
 
@@ -74,6 +87,8 @@ const ACCEPTED: &str = "accepted by the verifier";
 
 const PROGRAM_FIX: &str = "use Linux 6.1 or later with CONFIG_CGROUP_BPF, and run as root or with CAP_BPF, CAP_NET_ADMIN \
                            and CAP_PERFMON";
+
+const LINK_LAYER_FIX: &str = "boot with `bpf` in `lsm=`, or set intercept.link_layer = \"allow\"";
 
 /// Nothing is let through for the lack of it.
 fn without_exec(error: impl Error) -> String {

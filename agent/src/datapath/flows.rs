@@ -12,6 +12,7 @@ use weir_ebpf::{CANARY, Flow, FlowKey, MAX_OPEN, MAX_PENDING};
 
 use super::{
     CgroupId, ClientAddr, Datapath, EndpointIndex, FlowFacts, NetnsCookie, OriginalDst, SocketCookie, address,
+    binding::Binding,
     maps::{MapsError, found},
 };
 
@@ -150,6 +151,8 @@ impl From<Flow> for FlowFacts {
             tid,
             uid,
             gid,
+            device,
+            mark,
             comm,
         } = flow;
         let name = comm.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -165,6 +168,7 @@ impl From<Flow> for FlowFacts {
             comm: String::from_utf8_lossy(name).into_owned(),
             connected_at: Duration::from_nanos(boot_ns),
             client: ClientAddr(address::from_kernel(source)),
+            binding: Binding::new(device, mark, address::from_kernel(source).ip()),
             original_dst: OriginalDst(address::from_kernel(destination)),
             endpoint: EndpointIndex(endpoint),
         }

@@ -10,8 +10,8 @@ use std::{
 use serde::Serialize;
 pub use weir_ebpf::dns::LearntFrom;
 use weir_ebpf::dns::{
-    DnsCount, HashKey, Learnt, LearntKey, MAX_LEARNT, MAX_NAME, MAX_PORTS, NameHash, Pattern, PatternPort, Quota,
-    Resolver,
+    DnsCount, HashKey, LEARNT_PER_CGROUP, LEARNT_PER_NETNS, Learnt, LearntKey, MAX_LEARNT, MAX_NAME, MAX_PORTS,
+    NameHash, Pattern, PatternPort, Quota, Resolver,
 };
 
 use super::{Datapath, EndpointIndex, NetnsCookie, address, flows::since_boot, maps::MapsError};
@@ -183,8 +183,11 @@ impl Datapath {
         Ok(self.maps.learnt.get(&key)?.map(|learnt| known(key, &learnt)))
     }
 
-    /// Forgets what has outlived its time, counts again who has learnt how much, and says what is left. When more than half of
-    /// the room is taken, what belongs to namespaces that are not `served` goes too.
+    /// Counts who has learnt how much, forgets what has outlived its time where others may want its room, and says what is left.
+    ///
+    /// Applications may cache an address for as long as they live. So one is forgotten only after its time, and then only
+    /// when its namespace is not `served` any more, or more than half of some room that it takes is taken. When more than
+    /// half of all the room is, what belongs to namespaces that are not served goes before its time.
     ///
     /// # Errors
     ///
@@ -194,18 +197,21 @@ impl Datapath {
         let mut entries = maps.learnt.listed(LISTED)?;
         let now = u64::try_from(since_boot().as_nanos()).unwrap_or(u64::MAX);
         let is_crowded = entries.len() > MAX_LEARNT as usize / 2;
-        let is_old =
-            |key: &LearntKey, learnt: &Learnt| learnt.until_ns < now || is_crowded && !served(NetnsCookie(key.netns));
-        for (key, _) in entries.extract_if(|key, learnt| is_old(key, learnt)) {
+        let held = taken(&entries);
+        let is_scarce = |key: &LearntKey, learnt: &Learnt| {
+            let of = |cgroup| held.get(&Quota { netns: key.netns, cgroup }).copied().unwrap_or_default();
+            let of_cgroup = if learnt.cgroup == 0 { 0 } else { of(learnt.cgroup) };
+            is_crowded || of(0) > LEARNT_PER_NETNS / 2 || of_cgroup > LEARNT_PER_CGROUP / 2
+        };
+        let goes = |key: &LearntKey, learnt: &Learnt| {
+            let served = served(NetnsCookie(key.netns));
+            if learnt.until_ns < now { !served || is_scarce(key, learnt) } else { !served && is_crowded }
+        };
+        for (key, _) in entries.extract_if(|key, learnt| goes(key, learnt)) {
             maps.learnt.remove(&key)?;
         }
-        let mut quotas: HashMap<Quota, u64> = HashMap::new();
-        for (key, learnt) in entries.iter().filter(|(_, learnt)| learnt.cgroup != 0) {
-            for cgroup in [0, learnt.cgroup] {
-                *quotas.entry(Quota { netns: key.netns, cgroup }).or_default() += 1;
-            }
-        }
-        maps.quotas.replace(&quotas)?;
+        // What hosts files say takes nothing from those who ask.
+        maps.quotas.replace(&taken(entries.iter().filter(|(_, learnt)| learnt.cgroup != 0)))?;
         Ok(entries.iter().filter(|(key, _)| key.port != 0).map(|(key, learnt)| known(*key, learnt)).collect())
     }
 
@@ -245,6 +251,18 @@ impl NamePattern {
         }
         Pattern { ports, len: self.ports.len().min(MAX_PORTS) as u32, reserved: 0 }
     }
+}
+
+/// How many entries each namespace has, and each cgroup in one.
+fn taken<'e>(entries: impl IntoIterator<Item = (&'e LearntKey, &'e Learnt)>) -> HashMap<Quota, u64> {
+    let mut taken: HashMap<Quota, u64> = HashMap::new();
+    for (key, learnt) in entries {
+        *taken.entry(Quota { netns: key.netns, cgroup: 0 }).or_default() += 1;
+        if learnt.cgroup != 0 {
+            *taken.entry(Quota { netns: key.netns, cgroup: learnt.cgroup }).or_default() += 1;
+        }
+    }
+    taken
 }
 
 /// The endpoint at a port; at port 0, the first one.

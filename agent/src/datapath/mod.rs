@@ -13,6 +13,7 @@ mod address;
 mod agents;
 mod announcements;
 mod attach;
+mod binding;
 mod books;
 mod census;
 mod cgroup;
@@ -23,6 +24,7 @@ mod heartbeat;
 mod learnt;
 mod listeners;
 mod log;
+mod lsm;
 mod maps;
 mod netns;
 mod old;
@@ -47,6 +49,7 @@ pub use self::{
     agents::{RegisterError, Registration},
     announcements::{Announced, Announcement, Announcements},
     attach::{AttachError, AttachOptions, Attached, LinkState, links},
+    binding::Binding,
     books::Books,
     census::{Census, Member, Scope},
     cgroup::{CgroupError, CgroupPath, CgroupTree},
@@ -144,6 +147,8 @@ pub struct FlowFacts {
     pub connected_at: Duration,
     /// Where the connection comes from.
     pub client: ClientAddr,
+    /// What the application bound its socket to.
+    pub binding: Binding,
     /// Where the application meant to go.
     pub original_dst: OriginalDst,
     /// Which endpoint that is.

@@ -19,7 +19,7 @@ use rustix::{
 };
 use thiserror::Error;
 
-use super::{NetnsCookie, sys};
+use super::{NetnsCookie, binding::Binding, sys};
 
 /// Why a namespace could not be opened or entered.
 #[derive(Debug, Error)]
@@ -172,15 +172,20 @@ impl Netns {
         self.run(current_cookie)?.map_err(NetnsError::Socket)
     }
 
-    /// A non-blocking TCP socket inside this namespace, for a connection to `peer`'s family. It stays inside wherever it
-    /// is used from.
+    /// A non-blocking TCP socket inside this namespace, for a connection to `peer` bound like `binding` says. It stays inside
+    /// wherever it is used from.
     ///
     /// # Errors
     ///
     /// As [`Self::run`], and [`NetnsError::Socket`] when the namespace lacks the family.
-    pub fn tcp_socket(&self, peer: std::net::IpAddr) -> Result<OwnedFd, NetnsError> {
+    pub fn tcp_socket(&self, peer: std::net::IpAddr, binding: &Binding) -> Result<OwnedFd, NetnsError> {
         let family = if peer.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        self.run(|| tcp_socket(family))?.map_err(NetnsError::Socket)
+        let bound = || {
+            let socket = tcp_socket(family)?;
+            binding.apply(&socket, peer)?;
+            Ok(socket)
+        };
+        self.run(bound)?.map_err(NetnsError::Socket)
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) enum Hook {
     Egress = 1,
     SockCreate = 2,
     SockOps = 3,
+    Device = 6,
     Bind4 = 8,
     Bind6 = 9,
     Connect4 = 10,
@@ -36,6 +37,7 @@ pub(super) enum Hook {
     SendMsg6 = 15,
     PeerName4 = 29,
     PeerName6 = 30,
+    LsmCgroup = 43,
 }
 
 /// What the kernel says of a cgroup link: `struct bpf_link_info`.
@@ -244,4 +246,31 @@ pub(crate) fn peer_pidfd(socket: impl AsFd) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just opened it for this process, and nobody else knows of it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `lsm_list_modules`, by its number on every architecture: include/uapi/asm-generic/unistd.h.
+const LSM_LIST_MODULES: libc::c_long = 461;
+
+/// `LSM_ID_BPF`, include/uapi/linux/lsm.h.
+pub(super) const LSM_ID_BPF: u64 = 109;
+
+/// The kernel's security modules by their ids, as `lsm_list_modules(2)` tells since Linux 6.8.
+pub(super) fn security_modules() -> io::Result<Vec<u64>> {
+    // More than there are kinds of modules.
+    let mut ids = [0_u64; 64];
+    let mut size = size_of_val(&ids) as u32;
+    // SAFETY: the kernel writes at most `size` bytes to `ids`, and the size of what it wrote to `size`; both outlive the call.
+    let count = unsafe { libc::syscall(LSM_LIST_MODULES, ids.as_mut_ptr(), ptr::from_mut(&mut size), 0_u32) };
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    Ok(ids.iter().take(count).copied().collect())
+}
+
+/// Sets a socket option of the size of an `int`.
+pub(super) fn set_option(socket: impl AsFd, level: libc::c_int, name: libc::c_int, value: u32) -> io::Result<()> {
+    let size = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the kernel reads `size` bytes of `value`, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(socket.as_fd().as_raw_fd(), level, name, ptr::from_ref(&value).cast::<libc::c_void>(), size)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

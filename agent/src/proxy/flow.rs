@@ -30,7 +30,7 @@ use super::{
 use crate::{
     audit::event::{self, FlowEnd, Route, Shadow},
     config::Registered,
-    datapath::{EndpointIndex, FlowFacts, Netns, NetnsCookie, OriginalDst},
+    datapath::{Binding, EndpointIndex, FlowFacts, Netns, NetnsCookie, OriginalDst},
     identity::Workload,
     tls::{ClientHello, fatal_alert},
 };
@@ -85,6 +85,11 @@ impl FlowContext {
             traffic: Arc::default(),
             opened: Instant::now(),
         }
+    }
+
+    /// What the application bound its socket to: the agent's connections are bound likewise.
+    pub(crate) fn binding(&self) -> Binding {
+        self.facts.binding
     }
 
     /// The flow's addresses, as records state them.

@@ -160,6 +160,7 @@ pub(super) async fn tls(
 fn affinity(flow: &FlowContext, endpoint: &Registered, tls: Option<(String, bool)>, way: &Way) -> Affinity {
     Affinity {
         netns: flow.netns_cookie.0,
+        binding: flow.binding(),
         workload: flow.workload.id.clone(),
         endpoint: endpoint.name().to_owned(),
         tls,

@@ -28,7 +28,7 @@ use tokio::{
 
 use super::{body::Body, pool::Pool, tunnel::Tunnel};
 use crate::{
-    datapath::Netns,
+    datapath::{Binding, Netns},
     tls::{Upstream, UpstreamTlsError},
 };
 
@@ -42,6 +42,8 @@ pub(crate) const HTTP11: &[u8] = b"http/1.1";
 pub(crate) struct Affinity {
     /// The namespace's cookie.
     pub(crate) netns: u64,
+    /// What the application bound its socket to, which may decide the way.
+    pub(crate) binding: Binding,
     /// The workload's id.
     pub(crate) workload: String,
     /// The endpoint's name.
@@ -241,7 +243,7 @@ impl Server {
 impl Server {
     async fn reach(&self, addr: SocketAddr) -> io::Result<TcpStream> {
         let deadline = Instant::now() + self.patience;
-        let mut tcp = connect(&self.netns, addr, self.patience).await?;
+        let mut tcp = connect(&self.netns, &self.affinity.binding, addr, self.patience).await?;
         if let Some(tunnel) = &self.tunnel {
             tunnel.open(&mut tcp, deadline).await?;
         }
@@ -249,12 +251,17 @@ impl Server {
     }
 }
 
-/// A TCP connection from `netns`.
+/// A TCP connection from `netns`, bound as the application's is.
 ///
 /// # Errors
 /// As the kernel says, or [`io::ErrorKind::TimedOut`] after `patience`.
-pub(crate) async fn connect(netns: &Netns, addr: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
-    let socket = netns.tcp_socket(addr.ip()).map_err(io::Error::other)?;
+pub(crate) async fn connect(
+    netns: &Netns,
+    binding: &Binding,
+    addr: SocketAddr,
+    patience: Duration,
+) -> io::Result<TcpStream> {
+    let socket = netns.tcp_socket(addr.ip(), binding).map_err(io::Error::other)?;
     let socket = TcpSocket::from_std_stream(socket.into());
     let stream =
         timeout(patience, socket.connect(addr)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;

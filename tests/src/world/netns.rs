@@ -58,6 +58,12 @@ impl Neighbour {
         addresses(self.number, 1)
     }
 
+    /// The world's end of the cable.
+    #[must_use]
+    pub fn device(&self) -> String {
+        format!("weir{}", self.number)
+    }
+
     /// Calls `f` in there: what it opens stays there.
     ///
     /// # Panics

@@ -70,6 +70,7 @@ impl Arena {
             bpffs: world.bpffs().join("weir"),
             take_all: false,
             allow_raw: false,
+            deny_link_layer: false,
             verbosity: Verbosity::Denials,
             max_pending: None,
         });

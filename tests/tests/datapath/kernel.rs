@@ -8,7 +8,7 @@ use std::{
 };
 
 use socket2::Socket;
-use weir::datapath::{CgroupPath, CgroupTree, Netns, kernel_features};
+use weir::datapath::{Binding, CgroupPath, CgroupTree, Netns, kernel_features};
 use weir_tests::world::{Running, World};
 
 use crate::scene::accepted;
@@ -51,7 +51,7 @@ fn a_namespace_is_itself_whatever_led_to_it() {
     let [ip, _] = neighbour.addresses();
     let server = neighbour.run(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
     server.set_nonblocking(true).unwrap();
-    let socket = Socket::from(neighbour.netns().tcp_socket(ip).unwrap());
+    let socket = Socket::from(neighbour.netns().tcp_socket(ip, &Binding::default()).unwrap());
     let started = socket.connect(&server.local_addr().unwrap().into());
     assert!(started.is_ok() || started.is_err_and(|error| error.raw_os_error() == Some(115 /* EINPROGRESS */)));
     accepted(&server);
@@ -60,12 +60,12 @@ fn a_namespace_is_itself_whatever_led_to_it() {
 #[test]
 fn this_kernel_has_what_it_takes() {
     let world = World::new("features");
-    let features = kernel_features(world.cgroup_base(), &world.bpffs());
+    let features = kernel_features(world.cgroup_base(), &world.bpffs(), false);
     assert!(features.iter().any(|feature| feature.name == "weir_connect6"));
     for feature in features {
         assert!(feature.ok && feature.fix.is_empty(), "{feature:?}");
     }
-    let lacking = kernel_features("/not-there", world.dir());
+    let lacking = kernel_features("/not-there", world.dir(), false);
     for name in ["cgroup2", "bpffs"] {
         let feature = lacking.iter().find(|feature| feature.name == name).unwrap();
         assert!(!feature.ok && !feature.fix.is_empty());

@@ -201,3 +201,25 @@ fn a_server_on_the_loopback_address_is_heard() {
         assert!(named.is_taken(addr), "{host}");
     }
 }
+
+#[test]
+fn what_outlived_its_time_is_forgotten_only_when_its_room_is_wanted() {
+    let named = Named::new("outlived");
+    let Named { scene, .. } = &named;
+    let learn = |range: std::ops::Range<u16>| {
+        for n in range {
+            let one = pattern(HOST, false, 0);
+            scene.datapath.learn_listed(netns(), HOST, &one, nobody(n), Duration::ZERO).unwrap();
+        }
+    };
+    learn(0..10);
+    assert_eq!(scene.datapath.sweep_learnt(|_| true).unwrap().len(), 20);
+    assert!(named.is_taken(at(nobody(3))));
+    // Three entries for each address: with these, more than half of what a namespace may have is taken.
+    learn(10..1400);
+    assert_eq!(scene.datapath.sweep_learnt(|_| true).unwrap().len(), 0);
+    assert!(named.learnt(at(nobody(3))).is_none());
+
+    learn(0..10);
+    assert_eq!(scene.datapath.sweep_learnt(|_| false).unwrap().len(), 0, "its namespace is served no more");
+}

@@ -101,6 +101,7 @@ fn a_directory_that_is_no_bpffs_is_refused_with_the_remedy() {
         bpffs: world.dir().join("plain/weir"),
         take_all: false,
         allow_raw: false,
+        deny_link_layer: false,
         verbosity: Verbosity::Denials,
         max_pending: None,
     };

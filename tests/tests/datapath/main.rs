@@ -13,5 +13,6 @@ mod handover;
 mod kernel;
 mod learning;
 mod lifecycle;
+mod link_layer;
 mod redirect;
 mod scene;

@@ -39,7 +39,15 @@ pub(crate) struct Scene {
 pub(crate) fn attach(world: &World, cgroups: &CgroupTree, max_pending: Option<u32>) -> Attached {
     let bpffs = world.bpffs().join("weir");
     let verbosity = Verbosity::Denials;
-    let options = AttachOptions { cgroups, bpffs, take_all: false, allow_raw: false, verbosity, max_pending };
+    let options = AttachOptions {
+        cgroups,
+        bpffs,
+        take_all: false,
+        allow_raw: false,
+        deny_link_layer: false,
+        verbosity,
+        max_pending,
+    };
     Datapath::attach(&options).unwrap()
 }
 

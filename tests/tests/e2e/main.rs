@@ -6,6 +6,7 @@ mod all_shadow;
 mod all_splice;
 mod attribution;
 mod attribution_gone;
+mod binding;
 mod callers;
 mod cancel;
 mod clients;

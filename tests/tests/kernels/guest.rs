@@ -20,7 +20,9 @@ const STEP: Duration = Duration::from_millis(200);
 /// Resets and panics end it; what it says itself goes to the first serial line, what its kernel says to the second.
 const MACHINE: &str = "-accel tcg,thread=multi -cpu max,la57=off -smp 2 -m 2048 -display none -nodefaults -no-user-config \
                        -no-reboot -nic none";
-const KERNEL_ARGUMENTS: &str = "console=ttyS1 panic=-1 mitigations=off random.trust_cpu=on";
+/// BPF's security hooks are there as on distributions that have them on; what they are for is tested nowhere else.
+const KERNEL_ARGUMENTS: &str =
+    "console=ttyS1 panic=-1 mitigations=off random.trust_cpu=on lsm=landlock,yama,apparmor,bpf";
 
 /// A machine that is running. It ends with this value.
 pub(crate) struct Guest {

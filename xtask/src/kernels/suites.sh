@@ -5,6 +5,7 @@ export PATH=/tools:/bin HOME=/ WEIR_BIN=/suites/weir
 mount -t devtmpfs none /dev
 mount -t proc none /proc
 mount -t sysfs none /sys
+mount -t securityfs none /sys/kernel/security
 mount -t cgroup2 none /sys/fs/cgroup
 mount -t bpf none /sys/fs/bpf
 mkdir -p /tmp /dev/shm /dev/pts

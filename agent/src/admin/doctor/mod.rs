@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Context, Ended, Failure};
 use crate::{
-    config::Config,
+    config::{Config, Intercept, LinkLayer},
     datapath::{Feature, kernel_features},
 };
 
@@ -86,7 +86,8 @@ pub fn execute(_args: &Args, context: &Context) -> Result<Ended, Failure> {
 /// Everything that is checked on the host.
 pub fn checks(config: &Config) -> Vec<Check> {
     let mut checks = vec![host::privileges(), host::namespaces(), host::kernel()];
-    let features = kernel_features(&config.intercept.base, &config.intercept.bpffs);
+    let Intercept { base, bpffs, link_layer, .. } = &config.intercept;
+    let features = kernel_features(base, bpffs, *link_layer == LinkLayer::Deny);
     checks.extend(features.into_iter().map(Check::from));
     checks.extend([
         host::unprivileged_bpf(),

@@ -59,7 +59,7 @@ use crate::{
         payload::{DigestKey, Payloads},
         ship::Shipper,
     },
-    config::{self, Config, OnFailure, Oversized, RawSockets, TcpScope},
+    config::{self, Config, LinkLayer, OnFailure, Oversized, RawSockets, TcpScope},
     datapath::{AttachOptions, Attached, CgroupTree, Datapath, Verbosity},
     identity::Callers,
     mask::{MaskKey, Masks},
@@ -141,6 +141,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         bpffs: config.intercept.bpffs.clone(),
         take_all: config.intercept.tcp == TcpScope::All,
         allow_raw: config.intercept.raw_sockets == RawSockets::Allow,
+        deny_link_layer: config.intercept.link_layer == LinkLayer::Deny,
         verbosity: if tracing::enabled!(tracing::Level::DEBUG) { Verbosity::Flows } else { Verbosity::Denials },
         max_pending: None,
     })

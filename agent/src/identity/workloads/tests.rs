@@ -55,6 +55,7 @@ fn facts(tgid: u32, connected_at: Duration) -> FlowFacts {
         comm: "sleep".into(),
         connected_at,
         client: crate::datapath::ClientAddr(([127, 0, 0, 1], 4000).into()),
+        binding: crate::datapath::Binding::default(),
         original_dst: OriginalDst(SocketAddr::from(([192, 0, 2, 1], 443))),
         endpoint: EndpointIndex::UNREGISTERED,
     }

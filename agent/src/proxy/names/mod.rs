@@ -3,8 +3,8 @@
 //! | learnt from | counts | kept |
 //! |---|---|---|
 //! | the host's hosts file, and the agent's own resolution (`resolution`), refreshed before its answers expire | everywhere | an hour beyond the last answer |
-//! | the hosts file of a container (`files`) | in its network namespace | an hour beyond the line's removal |
-//! | the answers that applications get: the programs learn them on their way in | in the asker's network namespace | an hour beyond the TTL |
+//! | the hosts file of a container (`files`) | in its network namespace | an hour beyond the line's removal, and then until its room is wanted |
+//! | the answers that applications get: the programs learn them on their way in | in the asker's network namespace | an hour beyond the TTL, and then until its room is wanted |
 //!
 //! Whose answers the programs believe is said here, namespace by namespace, from its `resolv.conf`. Applications cache
 //! answers longer than their TTL, and forgetting early would open a gap.

@@ -142,7 +142,7 @@ impl Visit<'_> {
     async fn dial(&mut self) -> io::Result<()> {
         if self.server.is_none() {
             let patience = self.shared.connect_patience();
-            self.server = Some(connect(&self.flow.netns, self.way.addr, patience).await?);
+            self.server = Some(connect(&self.flow.netns, &self.flow.binding(), self.way.addr, patience).await?);
         }
         Ok(())
     }
