@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,16 @@ impl Default for Policy {
     }
 }
 
+impl Policy {
+    /// The time zone. `UTC` needs no tzdata: images from scratch have none.
+    ///
+    /// # Errors
+    /// This host does not know it.
+    pub fn zone(&self) -> Result<TimeZone, jiff::Error> {
+        if self.time_zone == "UTC" { Ok(TimeZone::UTC) } else { TimeZone::get(&self.time_zone) }
+    }
+}
+
 /// Checks what the table itself can tell.
 pub(super) fn meaning(policy: &Policy, findings: &mut Findings<'_>) {
     for (i, path) in policy.files.iter().enumerate() {
@@ -61,7 +72,7 @@ pub(super) fn meaning(policy: &Policy, findings: &mut Findings<'_>) {
             findings.add(&place, format!("`{}` twice", path.display()), "keep one of them");
         }
     }
-    if jiff::tz::TimeZone::get(&policy.time_zone).is_err() {
+    if policy.zone().is_err() {
         let message = format!("this host does not know the time zone `{}`", policy.time_zone.escape_debug());
         findings.add(
             &["policy".into(), "time_zone".into()],

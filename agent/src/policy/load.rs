@@ -139,7 +139,8 @@ impl Policies {
     /// # Errors
     /// As [`LoadError`] says, but for files that cannot be read.
     pub fn of(config: &config::Policy, sources: &[Source]) -> Result<Self, LoadError> {
-        let zone = TimeZone::get(&config.time_zone)
+        let zone = config
+            .zone()
             .map_err(|error| LoadError::TimeZone { zone: config.time_zone.clone(), why: error.to_string() })?;
         let mut all = Vec::new();
         let mut ids = HashMap::new();
