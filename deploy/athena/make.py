@@ -14,7 +14,7 @@ OCSF = HERE.parent / "ocsf"
 LINE = {"log": "string", "epoch": "bigint", "seq": "bigint", "prev": "string", "hash": "string"}
 CORE = """
 class_uid:int class_name:string activity_id:int activity_name:string type_uid:bigint time:bigint severity_id:int status_id:int
-status:string status_detail:string message:string duration:bigint count:bigint is_alert:boolean
+status:string status_code:string status_detail:string message:string duration:bigint count:bigint is_alert:boolean
 metadata:struct<uid:string,correlation_uid:string,is_truncated:boolean>
 src_endpoint:struct<ip:string,port:int>
 dst_endpoint:struct<hostname:string,ip:string,port:int,svc_name:string>

@@ -52,6 +52,15 @@ def extend(schema, directory):
                 target[key] = attribute(key, value, qualified)
 
 
+def captions(attributes, event):
+    """What is wrong with the names that go with numbers: OCSF wants the number's caption, and of 99 the source's own."""
+    for key, stated in attributes.items():
+        meaning = stated.get("enum", {}).get(str(event.get(key)))
+        name = event.get(stated.get("sibling"))
+        if meaning and name is not None and event[key] != 99 and name != meaning["caption"]:
+            yield f"$.{stated['sibling']}: {name!r} is not {meaning['caption']!r}, the caption of {key} {event[key]}"
+
+
 def main():
     schema = get_ocsf_schema(newest())
     extend(schema, pathlib.Path(sys.argv[1]))
@@ -60,10 +69,11 @@ def main():
     for number, line in enumerate(sys.stdin, 1):
         event = json.loads(line)
         key = (event["class_uid"], *event["metadata"]["profiles"])
+        name = generator.lookup_class_name_from_uid(event["class_uid"])
         if key not in validators:
-            name = generator.lookup_class_name_from_uid(event["class_uid"])
             validators[key] = Draft202012Validator(generator.get_class_schema(name, list(key[1:])))
         errors = [f"{error.json_path}: {error.message}" for error in validators[key].iter_errors(event)]
+        errors += captions(schema["classes"][name]["attributes"], event)
         if event["type_uid"] != event["class_uid"] * 100 + event["activity_id"]:
             errors.append("type_uid is not class_uid * 100 + activity_id")
         if errors:

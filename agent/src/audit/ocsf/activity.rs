@@ -52,9 +52,9 @@ pub(super) fn flow(end: FlowEnd) -> (Activity<'static>, Severity, Status) {
     let (id, name, severity, status) = match end {
         FlowEnd::Closed | FlowEnd::Spliced => (2, "Close", Severity::Informational, Status::Success),
         FlowEnd::UpstreamUnreachable | FlowEnd::UpstreamTls | FlowEnd::ClientTls => {
-            (4, "Fail", Severity::Low, Status::Failure("Failure"))
+            (4, "Fail", Severity::Low, Status::Failure(None))
         }
-        FlowEnd::Refused => (5, "Refuse", Severity::Medium, Status::Failure("Failure")),
+        FlowEnd::Refused => (5, "Refuse", Severity::Medium, Status::Failure(None)),
         FlowEnd::Unknown => (2, "Close", Severity::Low, Status::Unknown),
         FlowEnd::Predates => (3, "Reset", Severity::Low, Status::Success),
     };
@@ -66,11 +66,11 @@ pub(super) fn outcome(outcome: Option<Outcome>) -> (Severity, Status) {
     match outcome {
         None => (Severity::Informational, Status::Unknown),
         Some(Outcome::Ok) => (Severity::Informational, Status::Success),
-        Some(Outcome::Error) => (Severity::Low, Status::Failure("error")),
+        Some(Outcome::Error) => (Severity::Low, Status::Failure(Some("error"))),
         Some(Outcome::Cancelled) => (Severity::Informational, Status::Other("cancelled")),
-        Some(Outcome::Broken) => (Severity::Low, Status::Failure("broken")),
-        Some(Outcome::Timeout) => (Severity::Low, Status::Failure("timeout")),
-        Some(Outcome::Refused) => (Severity::Medium, Status::Failure("refused")),
+        Some(Outcome::Broken) => (Severity::Low, Status::Failure(Some("broken"))),
+        Some(Outcome::Timeout) => (Severity::Low, Status::Failure(Some("timeout"))),
+        Some(Outcome::Refused) => (Severity::Medium, Status::Failure(Some("refused"))),
         Some(Outcome::Unknown) => (Severity::Low, Status::Unknown),
     }
 }

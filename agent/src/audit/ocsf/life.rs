@@ -87,7 +87,7 @@ pub(super) fn rate(life: &Life) -> (Severity, Status) {
         | Life::Retired { .. }
         | Life::PoliciesChanged { .. } => (Severity::Informational, Status::Success),
         Life::KeptOn { .. } | Life::Drained { .. } => (Severity::Medium, Status::Success),
-        Life::PoliciesRefused { .. } => (Severity::Medium, Status::Failure("refused")),
-        Life::FailedOpen { .. } | Life::Watched { .. } => (Severity::Medium, Status::Failure("unwatched")),
+        Life::PoliciesRefused { .. } => (Severity::Medium, Status::Failure(Some("refused"))),
+        Life::FailedOpen { .. } | Life::Watched { .. } => (Severity::Medium, Status::Failure(Some("unwatched"))),
     }
 }

@@ -60,7 +60,9 @@ impl Pen {
         let who = caller.as_ref().map_or("unknown", |caller| caller.sub.as_str());
         let (id, name, rating, what) = match kind {
             LoginKind::SignedIn => (1, "Logon", (Severity::Informational, Status::Success), "signed in"),
-            LoginKind::Refused => (1, "Logon", (Severity::Medium, Status::Failure("refused")), "was not signed in"),
+            LoginKind::Refused => {
+                (1, "Logon", (Severity::Medium, Status::Failure(Some("refused"))), "was not signed in")
+            }
             LoginKind::SignedOut => (2, "Logoff", (Severity::Informational, Status::Success), "signed out"),
             LoginKind::Expired => (2, "Logoff", (Severity::Informational, Status::Success), "is signed in no more"),
         };

@@ -85,7 +85,7 @@ impl Pen {
         let Call { workload, caller, route, mcp, verdict, masked, http } = call;
         let denied = verdict.action != Action::Allow;
         let rating = match mcp.outcome {
-            None if denied => (Severity::Medium, Status::Failure("denied")),
+            None if denied => (Severity::Medium, Status::Failure(Some("denied"))),
             outcome => activity::outcome(outcome),
         };
         let mut base = self.base(activity::mcp(mcp.method.as_deref()), rating, call_message(call));
@@ -111,11 +111,11 @@ impl Pen {
         let Http { workload, caller, route, endpoint, request, request_id, verdict, status, duration, events } = http;
         let denied = verdict.action == Action::Deny;
         let rating = match status {
-            _ if denied => (Severity::Medium, Status::Failure("denied")),
+            _ if denied => (Severity::Medium, Status::Failure(Some("denied"))),
             Some(200..400) => (Severity::Informational, Status::Success),
-            Some(_) => (Severity::Informational, Status::Failure("Failure")),
+            Some(_) => (Severity::Informational, Status::Failure(None)),
             None if duration.is_none() => (Severity::Informational, Status::Unknown),
-            None => (Severity::Low, Status::Failure("broken")),
+            None => (Severity::Low, Status::Failure(Some("broken"))),
         };
         let (id, name) = activity::http(&request.method);
         let activity = Activity { class: Class::HttpActivity, id: id.unwrap_or(99), name };

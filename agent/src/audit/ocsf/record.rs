@@ -84,12 +84,12 @@ pub(super) enum Severity {
     Medium = 3,
 }
 
-/// `status_id` and `status`.
+/// `status_id`, its caption in `status`, and `status_code`: of a failure, which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
     Unknown,
     Success,
-    Failure(&'static str),
+    Failure(Option<&'static str>),
     Other(&'static str),
 }
 
@@ -107,7 +107,15 @@ impl Status {
         match self {
             Self::Unknown => "Unknown",
             Self::Success => "Success",
-            Self::Failure(name) | Self::Other(name) => name,
+            Self::Failure(_) => "Failure",
+            Self::Other(name) => name,
+        }
+    }
+
+    const fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Failure(code) => code,
+            Self::Unknown | Self::Success | Self::Other(_) => None,
         }
     }
 }
@@ -139,7 +147,7 @@ impl Serialize for Base<'_> {
         let Self { activity, time, severity, status, status_detail, message, duration, metadata } = self;
         let Activity { class, id, name } = *activity;
         let (category_uid, category_name) = class.category();
-        let mut out = serializer.serialize_struct("Base", 15)?;
+        let mut out = serializer.serialize_struct("Base", 16)?;
         out.serialize_field("class_uid", &class.uid())?;
         out.serialize_field("class_name", class.name())?;
         out.serialize_field("category_uid", &category_uid)?;
@@ -151,6 +159,9 @@ impl Serialize for Base<'_> {
         out.serialize_field("severity_id", &(*severity as u32))?;
         out.serialize_field("status_id", &status.id())?;
         out.serialize_field("status", status.name())?;
+        if let Some(code) = status.code() {
+            out.serialize_field("status_code", code)?;
+        }
         if let Some(detail) = status_detail {
             out.serialize_field("status_detail", detail)?;
         }

@@ -32,7 +32,7 @@ impl Pen {
         let Sighting { workload, route, shadow, action, count } = sighting;
         let denied = *action == Action::Deny;
         let (severity, status) = match (shadow.kind, denied) {
-            (_, true) => (Severity::Medium, Status::Failure("denied")),
+            (_, true) => (Severity::Medium, Status::Failure(Some("denied"))),
             (ShadowKind::Mcp, false) => (Severity::Medium, Status::Success),
             (ShadowKind::LikelyMcp, false) => (Severity::Low, Status::Success),
         };

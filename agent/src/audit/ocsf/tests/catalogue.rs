@@ -66,7 +66,7 @@ fn read(path: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(workspace().join("deploy/ocsf").join(path)).unwrap()).unwrap()
 }
 
-/// What the extension says of each of its attributes, by path.
+/// What the extension says of each of its attributes, and what we put into OCSF's, by path.
 fn descriptions() -> BTreeMap<String, String> {
     let dictionary = read("dictionary.json");
     let mut objects = BTreeMap::new();
@@ -74,7 +74,9 @@ fn descriptions() -> BTreeMap<String, String> {
         let object = read(&format!("objects/{}", entry.unwrap().file_name().to_str().unwrap()));
         objects.insert(object["name"].as_str().unwrap().to_owned(), object);
     }
-    let mut found = BTreeMap::new();
+    let standard = read("standard.json");
+    let says = |(path, says): (&String, &Value)| (path.clone(), says.as_str().unwrap().to_owned());
+    let mut found: BTreeMap<_, _> = standard["attributes"].as_object().unwrap().iter().map(says).collect();
     for name in read("profiles/weir.json")["attributes"].as_object().unwrap().keys() {
         describe(&dictionary["attributes"][name], name, &objects, &mut found);
     }
@@ -109,13 +111,13 @@ fn catalogue() -> String {
     }
     let mut text = "# Events\n\nEvery kind of record, with an example of its `event`, and every field. Written by a test from the code \
          that writes the\nrecords; [records.md](records.md) says what surrounds an event and what may be relied on.\n\n## Fields\n\n\
-         `in` lists the classes that have the field. Fields without a description are OCSF's.\n\n| field | JSON | in | says |\n|---|---|---|---|\n"
+         `in` lists the classes that have the field. What OCSF defines is said as Weir uses it.\n\n| field | JSON | in | says |\n|---|---|---|---|\n"
         .to_owned();
     let descriptions = descriptions();
     for (path, types) in &found {
         let types = types.iter().copied().collect::<Vec<_>>().join(", ");
         let classes = seen_in[path].iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
-        let says = descriptions.get(path).map_or("", String::as_str);
+        let says = &descriptions[path];
         writeln!(text, "| `{path}` | {types} | {classes} | {says} |").unwrap();
     }
     for (kind, example) in examples {
@@ -139,10 +141,13 @@ fn the_event_catalogue_is_current() {
 }
 
 #[test]
-fn every_field_of_ours_is_described() {
+fn every_field_is_described_and_nothing_else_is_of_ocsf() {
     let mut found = BTreeMap::new();
     every_record().iter().for_each(|text| fields(&value(text), "", &mut found));
-    let ours = |path: &&String| descriptions().contains_key(path.split(['.', '[']).next().unwrap());
-    let undescribed: Vec<_> = found.keys().filter(ours).filter(|path| !descriptions().contains_key(*path)).collect();
-    assert_eq!(undescribed, Vec::<&String>::new());
+    let described = descriptions();
+    let undescribed: Vec<_> = found.keys().filter(|path| !described.contains_key(*path)).collect();
+    assert_eq!(undescribed, Vec::<&String>::new(), "deploy/ocsf says what they are");
+    let standard = read("standard.json");
+    let unused = standard["attributes"].as_object().unwrap().keys().filter(|path| !found.contains_key(*path));
+    assert_eq!(unused.collect::<Vec<_>>(), Vec::<&String>::new());
 }
