@@ -1,5 +1,5 @@
 //! Shipping at length: `shipping soak <records> <kills>` is the long run, `shipping bench` measures, `shipping write` is the
-//! writer that both start.
+//! writer that both start, `shipping verify` the reader.
 
 use std::{env, path::PathBuf, time::Duration};
 
@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use weir_tests::shipping::{
     bench,
     soak::{self, Plan},
+    verifier,
     writer::{self, Work},
 };
 
@@ -19,6 +20,7 @@ fn main() -> Result<()> {
             let config = PathBuf::from(arguments.get(1).context("name a configuration")?);
             writer::run(&config, Work { records: number(2)?, rate: number(3)? })
         }
+        Some("verify") => verifier::run(&PathBuf::from(arguments.get(1).context("name a configuration")?)),
         Some("soak") => {
             let dir = dir()?;
             let plan = Plan {
@@ -32,6 +34,6 @@ fn main() -> Result<()> {
             Ok(())
         }
         Some("bench") => bench::run(dir()?.path(), &env::current_exe()?),
-        _ => bail!("use: shipping soak <records> <kills> | shipping bench | shipping write <config> <records> <rate>"),
+        _ => bail!("use: shipping soak <records> <kills> | bench | write <config> <records> <rate> | verify <config>"),
     }
 }

@@ -4,12 +4,15 @@
 pub mod bench;
 mod emulator;
 mod faults;
+mod moto;
 pub mod soak;
 mod stream;
+pub mod verifier;
 pub mod writer;
 
 pub use self::{
     emulator::Emulator,
     faults::{Fault, Faults},
+    moto::credentials,
     stream::{Arrived, KEYS, Stream},
 };

@@ -1,4 +1,4 @@
-//! The long run: many records, a way that fails, a shard split, an outage, and a writer that is killed again and again. In the end
+//! The long run: many records, a way that fails, shards split and merged, an outage, and a writer that is killed again and again. In the end
 //! every record must be in the stream.
 
 use std::{
@@ -27,7 +27,7 @@ pub struct Plan {
     pub kills: u64,
     /// How long the service is away.
     pub outage: Duration,
-    /// The program that runs [`super::writer::run`] when called with `write`.
+    /// The program that runs [`super::writer::run`] when called with `write`, and [`super::verifier::run`] with `verify`.
     pub program: PathBuf,
     /// An empty directory.
     pub dir: PathBuf,
@@ -56,6 +56,15 @@ pub fn command(program: &Path, config: &Path, records: u64, rate: u64) -> Comman
         .env("AWS_SECRET_ACCESS_KEY", KEYS.1)
         .env("AWS_EC2_METADATA_DISABLED", "true");
     command
+}
+
+/// What the verifier says of the stream, which must be whole.
+fn verify(program: &Path, config: &Path) -> Value {
+    let mut verify = Command::new(program);
+    verify.arg("verify").arg(config).env("AWS_ACCESS_KEY_ID", KEYS.0).env("AWS_SECRET_ACCESS_KEY", KEYS.1);
+    let output = verify.env("AWS_EC2_METADATA_DISABLED", "true").output().expect("run the verifier");
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
 /// The last record that a sink has, by its cursor.
@@ -92,7 +101,7 @@ pub fn run(plan: &Plan) -> Value {
     };
     let mut writer = spawn();
     let mut done = 0;
-    let (mut split, mut away) = (false, None);
+    let (mut split, mut merged, mut away) = (false, false, None);
     // Kills are spread over what is shipped, so that they hit shipping as well as writing.
     let due = |kill: u64| records * (kill + 1) / (kills + 1);
     let status = loop {
@@ -104,6 +113,10 @@ pub fn run(plan: &Plan) -> Value {
         if !split && at > records / 3 {
             stream.split_a_shard();
             split = true;
+        }
+        if !merged && at > records * 2 / 3 {
+            stream.merge_two_shards();
+            merged = true;
         }
         if at > records / 2 && away.is_none() {
             way.outage(true);
@@ -127,10 +140,12 @@ pub fn run(plan: &Plan) -> Value {
     let head = Head::read(&audit).expect("the log's head");
     assert!(head.seq >= *records);
     let shipped = began.elapsed();
+    let (requests, faults) = way.counts();
     let arrived = stream.read();
     arrived.is_whole(head.log.as_str(), head.seq, head.hash);
+    way.fail(0);
+    let verified = verify(program, &config);
     let last: Value = said.lines().rev().find_map(|line| serde_json::from_str(line).ok()).unwrap_or_default();
-    let (requests, faults) = way.counts();
     let segments = fs::read_dir(&audit).expect("list").flatten();
     let segments = segments.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "ndjson"));
     json!({
@@ -139,6 +154,7 @@ pub fn run(plan: &Plan) -> Value {
         "kills": done,
         "seconds": shipped.as_secs(),
         "verified_after_seconds": began.elapsed().as_secs(),
+        "stream_verified": verified,
         "requests": requests,
         "requests_that_failed": faults,
         "repeated": arrived.repeated,

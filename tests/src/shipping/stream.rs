@@ -56,23 +56,46 @@ impl Stream {
         self.runtime.block_on(asked).expect("list shards").shards.unwrap_or_default()
     }
 
+    /// The shards that take records, in the order of their keys, each with the first and the last.
+    fn open_shards(&self) -> Vec<(String, u128, u128)> {
+        let is_open =
+            |shard: &Shard| shard.sequence_number_range().is_some_and(|range| range.ending_sequence_number().is_none());
+        let bound = |text: &str| text.parse::<u128>().expect("a hash key");
+        let open = self.shards().into_iter().filter(is_open).map(|shard| {
+            let range = shard.hash_key_range().expect("its range");
+            let (low, high) = (bound(range.starting_hash_key()), bound(range.ending_hash_key()));
+            (shard.shard_id, low, high)
+        });
+        let mut open: Vec<_> = open.collect();
+        open.sort_by_key(|(_, low, _)| *low);
+        open
+    }
+
+    /// Merges the last two open shards into one.
+    ///
+    /// # Panics
+    ///
+    /// When the emulator does not.
+    pub fn merge_two_shards(&self) {
+        let open = self.open_shards();
+        let [.., (one, ..), (other, ..)] = &open[..] else { panic!("one shard: {open:?}") };
+        let merge = self.client.merge_shards().stream_name(&self.name).shard_to_merge(one);
+        let merge = merge.adjacent_shard_to_merge(other);
+        // Refused while the stream still changes.
+        eventually("two shards are merged", || self.runtime.block_on(merge.clone().send()).ok());
+    }
+
     /// Splits the first open shard in two halves.
     ///
     /// # Panics
     ///
     /// When the emulator does not.
     pub fn split_a_shard(&self) {
-        let shards = self.shards();
-        let is_open = |shard: &&Shard| {
-            shard.sequence_number_range().is_some_and(|range| range.ending_sequence_number().is_none())
-        };
-        let shard = shards.iter().find(is_open).expect("an open shard");
-        let range = shard.hash_key_range().expect("its range");
-        let bound = |text: &str| text.parse::<u128>().expect("a hash key");
-        let (low, high) = (bound(range.starting_hash_key()), bound(range.ending_hash_key()));
-        let split = self.client.split_shard().stream_name(&self.name).shard_to_split(shard.shard_id());
+        let (shard, low, high) = self.open_shards().into_iter().next().expect("an open shard");
+        let split = self.client.split_shard().stream_name(&self.name).shard_to_split(shard);
         let middle = (low + (high - low) / 2 + 1).to_string();
-        self.runtime.block_on(split.new_starting_hash_key(middle).send()).expect("split a shard");
+        let split = split.new_starting_hash_key(middle);
+        eventually("a shard is split", || self.runtime.block_on(split.clone().send()).ok());
     }
 
     /// Stores one record, in any shard.

@@ -6,8 +6,6 @@ mod verify;
 
 use std::{
     fs::{self, File},
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,7 +16,7 @@ use weir::audit::head::Head;
 use weir_tests::{
     fixture::eventually,
     shipping::{
-        Emulator, Faults, KEYS, Stream,
+        Emulator, Faults, KEYS, Stream, credentials,
         soak::{self, Plan, command, config, cursor},
     },
     world::Running,
@@ -51,7 +49,7 @@ fn is_whole(dir: &Path, stream: &Stream) {
 
 /// The short form of the long run; `cargo xtask bench --part ship` has the long one.
 #[test]
-fn every_record_arrives_though_requests_fail_a_shard_splits_the_service_goes_away_and_the_writer_is_killed() {
+fn every_record_arrives_though_requests_fail_shards_split_and_merge_the_service_goes_away_and_the_writer_is_killed() {
     let dir = TempDir::new().expect("a directory");
     let plan = Plan {
         records: 20_000,
@@ -62,6 +60,7 @@ fn every_record_arrives_though_requests_fail_a_shard_splits_the_service_goes_awa
     };
     let said = soak::run(&plan);
     println!("{said:#}");
+    assert_eq!(said["stream_verified"]["records"], said["records"], "{said}");
     assert!(said["requests_that_failed"].as_u64() > Some(10), "the way was too good: {said}");
     assert!(said["repeated"].as_u64() > Some(0), "answers were lost, and yet nothing came twice: {said}");
     assert!(said["last_writer"]["sinks"][0]["retries"].as_u64().is_some(), "{said}");
@@ -80,58 +79,16 @@ fn a_host_whose_clock_is_wrong_ships() {
     is_whole(dir.path(), &stream);
 }
 
-/// A request to one of moto's other services, before it verifies signatures.
-fn ask_moto(port: u16, path: &str, service: &str, body: &str) -> String {
-    let mut wire = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connect to moto");
-    let authorization = format!(
-        "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=x"
-    );
-    let kind = if service == "iam" { "application/x-www-form-urlencoded" } else { "text/plain" };
-    let length = body.len();
-    write!(
-        wire,
-        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: {authorization}\r\ncontent-type: {kind}\r\n\
-         content-length: {length}\r\nconnection: close\r\n\r\n{body}"
-    )
-    .expect("ask moto");
-    let mut answer = String::new();
-    wire.read_to_string(&mut answer).expect("moto's answer");
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    answer
-}
-
-fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
-    let rest = text.split_once(start).unwrap_or_else(|| panic!("no {start} in {text}")).1;
-    rest.split_once(end).unwrap_or_else(|| panic!("no {end} in {text}")).0
-}
-
-/// A user of moto's that may use Kinesis: its access key id and secret.
-fn moto_user(port: u16) -> (String, String) {
-    let iam = |action: &str| ask_moto(port, "/", "iam", &format!("Version=2010-05-08&UserName=weir&Action={action}"));
-    iam("CreateUser");
-    let policy = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C%22Action%22%3A%22kinesis%3A%2A%22%2C%22Resource%22%3A%22%2A%22%7D%5D%7D";
-    iam(&format!("PutUserPolicy&PolicyName=ship&PolicyDocument={policy}"));
-    let made = iam("CreateAccessKey");
-    let text = |tag: &str| between(&made, &format!("<{tag}>"), "</").to_owned();
-    (text("AccessKeyId"), text("SecretAccessKey"))
-}
-
-fn credentials(path: &Path, id: &str, secret: &str) {
-    let new = path.with_extension("new");
-    fs::write(&new, format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")).expect("write");
-    fs::rename(new, path).expect("replace the credentials");
-}
-
 #[test]
 fn signatures_are_right_and_credentials_that_are_replaced_are_taken_up() {
     let dir = TempDir::new().expect("a directory");
     let emulator = Emulator::moto(dir.path());
-    let (id, secret) = moto_user(emulator.port());
+    let (id, secret) = emulator.user_of("kinesis");
     let stream = Stream::create(&emulator.url(), "weir-audit", 2, (&id, &secret));
-    ask_moto(emulator.port(), "/moto-api/reset-auth", "moto", "0");
+    emulator.verify_signatures(true);
 
     let file = dir.path().join("credentials");
-    credentials(&file, &id, "not-the-secret");
+    credentials(&file, (&id, "not-the-secret"));
     let config = config(dir.path(), &kinesis(&emulator.url()));
     let mut writer = start(dir.path(), &config, 500, |writer| {
         writer.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
@@ -145,7 +102,7 @@ fn signatures_are_right_and_credentials_that_are_replaced_are_taken_up() {
     assert_eq!(cursor(dir.path(), "kinesis"), 0, "shipped without a valid signature");
     assert!(writer.0.try_wait().expect("look at the writer").is_none());
 
-    credentials(&file, &id, &secret);
+    credentials(&file, (&id, &secret));
     ends_well(dir.path(), &mut writer);
     is_whole(dir.path(), &stream);
     let said = fs::read_to_string(dir.path().join("writer.log")).expect("the writer's log");

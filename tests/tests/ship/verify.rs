@@ -50,7 +50,7 @@ fn lines(dir: &Path, records: u64) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_stream_verifies_while_it_is_written_and_a_shard_splits() {
+fn a_stream_verifies_while_it_is_written_and_shards_split_and_merge() {
     let dir = TempDir::new().expect("a directory");
     let emulator = Emulator::ferrokinesis(dir.path(), &[]);
     let stream = Stream::create(&emulator.url(), "weir-audit", 3, KEYS);
@@ -63,6 +63,7 @@ fn a_stream_verifies_while_it_is_written_and_a_shard_splits() {
     assert!(found["logs"][0]["records"].as_u64() > Some(500), "{found:#}");
 
     stream.split_a_shard();
+    stream.merge_two_shards();
     ends_well(dir.path(), &mut writer);
     let whole = verify(&emulator.url(), "weir-audit", &[]).output().expect("verify");
     assert!(whole.status.success(), "{whole:?}");
