@@ -57,14 +57,14 @@ pub struct Status {
     /// The policies in force.
     #[serde(default)]
     pub policies: LiveStatus,
-    /// What the watchdog looks at: links, maps, a canary.
+    /// What the watchdog looks at (links, maps, a canary), and whether checkpoints are signed.
     pub checks: Vec<CheckStatus>,
 }
 
-/// One thing that the watchdog looks at.
+/// One thing that should be so at any time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckStatus {
-    /// `links`, `maps` or `canary`.
+    /// `links`, `maps`, `canary` or `signing`.
     pub name: String,
     /// Whether it is as it should be.
     pub ok: bool,

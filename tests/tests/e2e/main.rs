@@ -26,6 +26,7 @@ mod hostile_http;
 mod hostile_json;
 mod hostile_tls;
 mod http;
+mod kms;
 mod legacy;
 mod life;
 mod login;

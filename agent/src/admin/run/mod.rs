@@ -201,6 +201,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         proxy: proxy.clone(),
         datapath: datapath.clone(),
         log: log.clone(),
+        checkpoints: checkpointer.progress(),
         shipper: Arc::clone(&shipper),
         namespaces: namespaces.clone(),
     });
@@ -213,6 +214,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         proxy: proxy.clone(),
         datapath: datapath.clone(),
         log: log.clone(),
+        checkpoints: checkpointer.progress(),
         shipper: Arc::clone(&shipper),
         namespaces: namespaces.clone(),
         minter: Arc::clone(&minter),

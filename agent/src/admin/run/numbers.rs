@@ -9,7 +9,7 @@ use opentelemetry::{
 
 use super::sinks;
 use crate::{
-    audit::{log::Log, ship::Shipper},
+    audit::{checkpoint::Progress, log::Log, ship::Shipper},
     config::Config,
     datapath::{Datapath, EndpointCounts, EndpointIndex},
     proxy::{Namespaces, Proxy},
@@ -22,6 +22,7 @@ pub(super) struct Numbers {
     pub(super) proxy: Proxy,
     pub(super) datapath: Datapath,
     pub(super) log: Log,
+    pub(super) checkpoints: Progress,
     pub(super) shipper: Arc<Shipper>,
     pub(super) namespaces: Namespaces,
 }
@@ -144,6 +145,12 @@ impl Numbers {
             .u64_observable_gauge("weir.log.failing")
             .with_description("1 while the log takes no records and every call is refused")
             .with_callback(move |gauge| gauge.observe(u64::from(log.status().failing.is_some()), &[]))
+            .build();
+        let checkpoints = self.checkpoints.clone();
+        meter
+            .u64_observable_gauge("weir.checkpoint.failing")
+            .with_description("1 while the log's head cannot be signed")
+            .with_callback(move |gauge| gauge.observe(u64::from(checkpoints.status().failure.is_some()), &[]))
             .build();
     }
 }

@@ -12,12 +12,17 @@ use crate::{
     admin::{
         detach::{login_uid, record_and_detach},
         protocol::{
-            self, CaStatus, Detached, DnsStatus, EndpointStatus, FlowsStatus, ListenerStatus, LogStatus, Status,
-            UnregisteredStatus,
+            self, CaStatus, CheckStatus, Detached, DnsStatus, EndpointStatus, FlowsStatus, ListenerStatus, LogStatus,
+            Status, UnregisteredStatus,
         },
         server::{Operations, Peer},
     },
-    audit::{event::Requester, log::Log, ship::Shipper},
+    audit::{
+        checkpoint::{CheckpointerStatus, Progress},
+        event::Requester,
+        log::Log,
+        ship::Shipper,
+    },
     config::{Config, OnFull, TcpScope},
     datapath::{Datapath, DnsCounts, EndpointCounts, EndpointIndex},
     policy::{Live, live::Reloaded},
@@ -31,6 +36,7 @@ pub(super) struct Running {
     pub(super) proxy: Proxy,
     pub(super) datapath: Datapath,
     pub(super) log: Log,
+    pub(super) checkpoints: Progress,
     pub(super) shipper: Arc<Shipper>,
     pub(super) namespaces: Namespaces,
     pub(super) minter: Arc<Minter>,
@@ -110,6 +116,22 @@ impl Running {
         DnsStatus { believed, stranger, no_room, unread, refused }
     }
 
+    /// Whether the log's head is signed as often as was promised.
+    fn signing(&self) -> CheckStatus {
+        let CheckpointerStatus { covered, failure, since, .. } = self.checkpoints.status();
+        let detail = match (&failure, covered) {
+            (Some(failure), _) => failure.clone(),
+            (None, Some(covered)) => format!("a checkpoint covers record {covered}"),
+            (None, None) => "no checkpoint yet".to_owned(),
+        };
+        CheckStatus {
+            name: "signing".to_owned(),
+            ok: failure.is_none(),
+            since: since.unwrap_or_else(Timestamp::now),
+            detail,
+        }
+    }
+
     /// What a full log means, in words.
     fn full(&self) -> Option<String> {
         let means = match self.config.audit.on_full {
@@ -159,7 +181,7 @@ impl Operations for Running {
             reconciliation: self.proxy.tally().await.ok(),
             ca: self.ca(),
             policies: self.policies.status(),
-            checks: self.health.checks(),
+            checks: self.health.checks().into_iter().chain([self.signing()]).collect(),
         }
     }
 

@@ -22,7 +22,7 @@ mod task;
 pub use self::{
     key::{Algorithm, KeyId, PublicKey},
     signer::{KeyFiles, KeySource, SignerError},
-    task::{Checkpointer, CheckpointerStatus, Gate, Options, Paused},
+    task::{Checkpointer, CheckpointerStatus, Gate, Options, Paused, Progress},
 };
 
 /// A checkpoint stands at most this many records after the head that it covers, so that a reader need not remember more

@@ -78,6 +78,23 @@ pub struct CheckpointerStatus {
     pub key: Option<KeyId>,
     /// Why the last attempt failed; absent when it did not.
     pub failure: Option<String>,
+    /// Since when attempts fail, or do not fail any more.
+    pub since: Option<Timestamp>,
+}
+
+/// Tells how checkpoints are doing.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Arc<Mutex<CheckpointerStatus>>);
+
+impl Progress {
+    /// As of now.
+    pub fn status(&self) -> CheckpointerStatus {
+        self.with(|status| status.clone())
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut CheckpointerStatus) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// Why there is no checkpoint this time.
@@ -127,7 +144,7 @@ pub struct Checkpointer {
     stop: CancellationToken,
     task: AbortOnDropHandle<()>,
     gate: Gate,
-    status: Arc<Mutex<CheckpointerStatus>>,
+    progress: Progress,
 }
 
 impl Checkpointer {
@@ -139,7 +156,7 @@ impl Checkpointer {
         let last = find(&options.dir).await?;
         let stop = CancellationToken::new();
         let gate = Gate::default();
-        let status = Arc::default();
+        let progress = Progress::default();
         let task = Task {
             log,
             dir: options.dir,
@@ -151,15 +168,15 @@ impl Checkpointer {
             host: Host::this(),
             last,
             signer: None,
-            status: Arc::clone(&status),
+            progress: progress.clone(),
         };
         let task = AbortOnDropHandle::new(tokio::spawn(task.run(stop.clone())));
-        Ok(Self { stop, task, gate, status })
+        Ok(Self { stop, task, gate, progress })
     }
 
     /// How it is doing.
-    pub fn status(&self) -> CheckpointerStatus {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// What lets checkpoints be made.
@@ -185,7 +202,7 @@ struct Task {
     host: Host,
     last: Last,
     signer: Option<Signer>,
-    status: Arc<Mutex<CheckpointerStatus>>,
+    progress: Progress,
 }
 
 impl Task {
@@ -222,23 +239,28 @@ impl Task {
 
     async fn attempt(&mut self) -> bool {
         let done = self.checkpoint().await;
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        match done {
-            Ok(covered) => {
-                if status.failure.take().is_some() {
-                    tracing::info!(covered, "checkpoints are signed again");
+        self.progress.with(|status| {
+            let failed = status.failure.is_some();
+            if status.since.is_none() || failed != done.is_err() {
+                status.since = Some(Timestamp::now());
+            }
+            match done {
+                Ok(covered) => {
+                    if failed {
+                        tracing::info!(covered, "checkpoints are signed again");
+                    }
+                    let (at, key) = (Some(Timestamp::now()), self.last.key);
+                    *status =
+                        CheckpointerStatus { covered: Some(covered), at, key, failure: None, since: status.since };
+                    true
                 }
-                status.covered = Some(covered);
-                status.at = Some(Timestamp::now());
-                status.key = self.last.key;
-                true
+                Err(error) => {
+                    tracing::error!(%error, "no checkpoint could be written; records go on, and it is tried again");
+                    status.failure = Some(error.to_string());
+                    false
+                }
             }
-            Err(error) => {
-                tracing::error!(%error, "no checkpoint could be written; records go on, and it is tried again");
-                status.failure = Some(error.to_string());
-                false
-            }
-        }
+        })
     }
 
     async fn checkpoint(&mut self) -> Result<u64, CheckpointError> {
@@ -280,7 +302,11 @@ impl Task {
             host: self.host.clone(),
             key: signer.public().clone(),
         })?;
-        signer.sign::<Checkpoint>(&mut signed).await?;
+        if let Err(error) = signer.sign::<Checkpoint>(&mut signed).await {
+            // Its credentials may have been replaced: ask for them again.
+            self.signer = None;
+            return Err(error.into());
+        }
         let Link { seq, .. } = self.log.head();
         if seq - head.seq > REACH / 2 {
             return Err(CheckpointError::Overtaken);

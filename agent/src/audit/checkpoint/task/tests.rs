@@ -77,7 +77,7 @@ async fn checkpoints_follow_one_another_across_agents_and_cover_the_end() {
             log.append(small()).await.unwrap();
         }
         let checkpointer = scene.start(&log, 1000, 3600).await;
-        eventually("the first checkpoint", || checkpointer.status().covered.is_some()).await;
+        eventually("the first checkpoint", || checkpointer.progress().status().covered.is_some()).await;
         log.append(small()).await.unwrap();
         let end = log.head().seq;
         checkpointer.finish().await;
@@ -96,12 +96,12 @@ async fn they_are_due_by_count_and_by_time_also_when_idle() {
     let scene = Scene::new();
     let log = scene.log();
     let checkpointer = scene.start(&log, 10, 3600).await;
-    eventually("the first", || checkpointer.status().covered.is_some()).await;
+    eventually("the first", || checkpointer.progress().status().covered.is_some()).await;
     for _ in 0..10 {
         log.append(small()).await.unwrap();
     }
     let end = log.head().seq;
-    eventually("one by count", || checkpointer.status().covered >= Some(end)).await;
+    eventually("one by count", || checkpointer.progress().status().covered >= Some(end)).await;
     checkpointer.finish().await;
 
     let checkpointer = scene.start(&log, 1000, 1).await;
@@ -157,16 +157,16 @@ async fn a_key_that_cannot_be_used_does_not_stop_records_and_is_reported() {
     fs::write(&key, [0; 31]).unwrap();
     set_mode(&key, 0o600);
     let checkpointer = scene.start(&log, 1000, 1).await;
-    eventually("a failure", || checkpointer.status().failure.is_some()).await;
+    eventually("a failure", || checkpointer.progress().status().failure.is_some()).await;
     log.append(small()).await.unwrap();
     fs::write(&key, [7; 32]).unwrap();
     set_mode(&key, 0o644);
     eventually("another failure", || {
-        checkpointer.status().failure.is_some_and(|failure| failure.contains("chmod 600"))
+        checkpointer.progress().status().failure.is_some_and(|failure| failure.contains("chmod 600"))
     })
     .await;
     set_mode(&key, 0o600);
-    eventually("a checkpoint", || checkpointer.status().failure.is_none()).await;
+    eventually("a checkpoint", || checkpointer.progress().status().failure.is_none()).await;
     checkpointer.finish().await;
     log.close().await.unwrap();
     assert_eq!(kinds(&scene.verify(scene.files().public().unwrap())), [""; 0]);
