@@ -18,6 +18,21 @@ output "verifier_policy_arn" {
   value       = module.archive.verifier_policy_arn
 }
 
+output "objects" {
+  description = "For `objects` in `[audit]`, with `oversized = \"s3\"`."
+  value       = { bucket = module.archive.evidence_bucket, region = module.stream.region }
+}
+
+output "objects_producer_policy_arn" {
+  description = "What an agent's role needs besides, with `oversized = \"s3\"`."
+  value       = module.archive.objects_producer_policy_arn
+}
+
+output "objects_reader_policy_arn" {
+  description = "What reading these objects needs, and no more."
+  value       = module.archive.objects_reader_policy_arn
+}
+
 output "evidence" {
   description = "Where the raw lines are."
   value       = "s3://${module.archive.evidence_bucket}/raw/"

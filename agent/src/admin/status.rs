@@ -113,14 +113,15 @@ fn unregistered_line(unregistered: &UnregisteredStatus, f: &mut fmt::Formatter<'
 
 fn sink_lines(sink: &SinkStatus, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let SinkStatus { name, target, lag_records, lag_seconds, shipped, retries, throttled, dropped, error, .. } = sink;
-    write!(f, "sink       {name} to {target}: {shipped} records shipped, ")?;
+    let what = if name == "objects" { "objects" } else { "records" };
+    write!(f, "sink       {name} to {target}: {shipped} {what} shipped, ")?;
     match lag_records {
         0 => write!(f, "none waiting")?,
         _ => write!(f, "{lag_records} waiting, the oldest for {lag_seconds} s")?,
     }
     writeln!(f, ", {retries} retries, {throttled} throttled, {dropped} lost")?;
     match (error, sink.failing_since) {
-        (Some(error), Some(since)) => writeln!(f, "sink       {name} FAILS since {since}, records wait: {error}"),
+        (Some(error), Some(since)) => writeln!(f, "sink       {name} FAILS since {since}, {what} wait: {error}"),
         _ => Ok(()),
     }
 }

@@ -18,9 +18,11 @@ use super::{
     event::{Agent, Event, What},
     flows::FlowCounts,
     head::Head,
+    objects::{self, Object, Spool},
     ocsf,
     open_calls::Mark,
     parts,
+    payload::Payload,
     queue::{Jobs, Queue},
     quota::Quota,
     recovery::{OpenError, Recovery, boot_id},
@@ -120,7 +122,7 @@ pub struct Status {
     pub appended: u64,
     /// Appends refused since it was opened, because writing failed.
     pub refused: u64,
-    /// Bytes in all segments.
+    /// Bytes of all segments, and of the objects that wait to be stored.
     pub bytes: u64,
     /// Since when and why appends are refused.
     pub failing: Option<Failing>,
@@ -142,6 +144,7 @@ pub struct Log {
     room: Arc<Semaphore>,
     report: Arc<Report>,
     flows: Arc<Mutex<FlowCounts>>,
+    objects: Spool,
     quota: Option<Quota>,
 }
 
@@ -172,7 +175,7 @@ impl Log {
     /// [`OpenError`].
     pub fn open(options: &LogOptions) -> Result<(Self, Recovery), OpenError> {
         let opened = writer::open(options, Epoch::Next)?;
-        let (log, jobs) = Self::waiting(Arc::clone(opened.writer.report()));
+        let (log, jobs) = Self::waiting(Arc::clone(opened.writer.report()), options)?;
         writer::spawn(opened.writer, jobs)
             .map_err(|(error, _)| OpenError::io("start the writer thread of", &options.dir)(error))?;
         Ok((log, opened.recovery))
@@ -181,22 +184,21 @@ impl Log {
     /// A log that another agent is about to hand over: appends wait until the queue is opened.
     ///
     /// # Errors
-    /// [`OpenError::Head`] when there is no such log.
+    /// [`OpenError::Head`] when there is no such log, [`OpenError::Io`] when the objects that wait cannot be read.
     pub fn beside(options: &LogOptions) -> Result<(Self, Queue), OpenError> {
         let Head { log, epoch, seq, hash, synced, .. } = Head::read(&options.dir).map_err(OpenError::Head)?;
         let status =
             Status { log, epoch, last_seq: seq, last_hash: hash, appended: 0, refused: 0, bytes: 0, failing: None };
         let report = Report::new(status, synced);
-        let (log, jobs) = Self::waiting(Arc::clone(&report));
+        let (log, jobs) = Self::waiting(Arc::clone(&report), options)?;
         Ok((log, Queue::new(jobs, report)))
     }
 
-    fn waiting(report: Arc<Report>) -> (Self, Jobs) {
+    fn waiting(report: Arc<Report>, LogOptions { dir, .. }: &LogOptions) -> Result<(Self, Jobs), OpenError> {
         let (queue, jobs) = mpsc::channel(QUEUE_RECORDS);
-        (
-            Self { queue, room: Arc::new(Semaphore::new(QUEUE_KIB)), report, flows: Arc::default(), quota: None },
-            Jobs::new(jobs),
-        )
+        let room = Arc::new(Semaphore::new(QUEUE_KIB));
+        let objects = Spool::of(dir).map_err(OpenError::io("list the objects in", dir))?;
+        Ok((Self { queue, room, report, flows: Arc::default(), objects, quota: None }, Jobs::new(jobs)))
     }
 
     /// Writes what an earlier agent left unsaid: `outcome = "unknown"` for each call it left open, and that the log was
@@ -225,13 +227,27 @@ impl Log {
     /// [`AppendError`]: the record is not in the log.
     pub async fn append(&self, event: Event) -> Result<Receipt, AppendError> {
         if let Some(quota) = &self.quota {
-            quota.admits(&event, self.report.status().bytes)?;
+            let aside: u64 = objects::of(&event).map(Object::bytes).sum();
+            quota.admits(&event, self.bytes() + aside)?;
         }
         let unwritable = |error| AppendError::Render(Arc::new(error));
         let (mark, uid) = (Mark::of(&event), Uuid::now_v7());
+        self.put_objects(&event).await?;
         self.append_parts(parts::render(&event, uid).map_err(unwritable)?).await?;
         let event = ocsf::render(event, uid).map_err(unwritable)?;
         self.send(event, mark).await?.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// What a record names is on stable storage before it.
+    async fn put_objects(&self, event: &Event) -> Result<(), AppendError> {
+        for object in objects::of(event) {
+            self.objects.put(object).await.map_err(|error| {
+                let error = WriteError { doing: "put an object in", path: self.objects.dir().to_owned(), error };
+                self.report.refused(1, &error);
+                AppendError::Write(Arc::new(error))
+            })?;
+        }
+        Ok(())
     }
 
     /// What belongs to a record is in the log before it.
@@ -252,14 +268,20 @@ impl Log {
         Self { quota: audit.max_bytes.map(|most| Quota::new(most, audit.on_full)), ..self }
     }
 
-    /// Whether there is room for what calls contain, not only for what they are.
-    pub fn keeps_payloads(&self) -> bool {
-        self.quota.is_none_or(|quota| quota.keeps_payloads(self.report.status().bytes))
+    /// Whether there is room for a payload, not only for what a call is.
+    pub fn has_room_for(&self, payload: &Payload) -> bool {
+        self.quota.is_none_or(|quota| quota.keeps_payloads(self.bytes() + payload.bytes()))
     }
 
     /// Whether the quota is reached.
     pub fn is_full(&self) -> bool {
-        self.quota.is_some_and(|quota| quota.is_reached(self.report.status().bytes))
+        self.quota.is_some_and(|quota| quota.is_reached(self.bytes()))
+    }
+
+    /// What counts towards the quota.
+    fn bytes(&self) -> u64 {
+        let segments = self.report.status().bytes;
+        segments + self.objects.bytes()
     }
 
     /// Queues an event's text; the receipt comes when it is durable.
@@ -288,7 +310,13 @@ impl Log {
 
     /// How the log is doing.
     pub fn status(&self) -> Status {
-        self.report.status().clone()
+        let segments = self.report.status().clone();
+        Status { bytes: segments.bytes + self.objects.bytes(), ..segments }
+    }
+
+    /// The objects that wait to be stored.
+    pub(super) fn objects(&self) -> &Spool {
+        &self.objects
     }
 
     /// The last seq that is on stable storage, as it grows: what may leave the host.

@@ -3,6 +3,7 @@
 //! | to | there is |
 //! |---|---|
 //! | say what happened | [`event`], with payloads bounded by [`payload`], written as OCSF by [`ocsf`] |
+//! | keep what does not fit a record | [`parts`], [`objects`] |
 //! | keep it | [`Log`](log::Log): one writer thread, group commit; [`recovery`] at its opening |
 //! | pass it from one agent to the next | [`queue`], [`relay`] |
 //! | read it back, with the directory alone | [`reader`], [`view`], [`verify`] |
@@ -16,6 +17,7 @@ pub mod event;
 pub(crate) mod flows;
 pub mod head;
 pub mod log;
+pub mod objects;
 pub mod ocsf;
 pub mod open_calls;
 mod parts;

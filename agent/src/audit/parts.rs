@@ -16,7 +16,7 @@ use super::{
 
 /// A text beyond the limit, and how it is cut.
 #[derive(Debug, Clone)]
-pub(super) struct Rest {
+pub(super) struct Pieces {
     whole: String,
     pieces: Vec<Range<usize>>,
     digest: String,
@@ -41,7 +41,7 @@ pub(super) struct Part<'a> {
     pub(super) text: &'a str,
 }
 
-impl Rest {
+impl Pieces {
     /// Cuts what follows the first `prefix` bytes of `whole` into pieces that take at most `limit` bytes in a JSON string.
     pub(super) fn after(whole: &str, prefix: usize, limit: usize, digest: String) -> Self {
         let mut pieces = Vec::new();
@@ -53,6 +53,11 @@ impl Rest {
             start = end;
         }
         Self { whole: whole.to_owned(), pieces, digest }
+    }
+
+    /// Bytes of the whole text.
+    pub(super) fn bytes(&self) -> u64 {
+        self.whole.len() as u64
     }
 
     /// How many pieces there are.
@@ -93,8 +98,8 @@ pub(super) fn render(event: &Event, uid: Uuid) -> serde_json::Result<Vec<String>
     let What::Call(call) = &event.what else { return Ok(Vec::new()) };
     let Call { mcp, .. } = &**call;
     let fields = [("params", &mcp.params), ("result", &mcp.result), ("error", &mcp.error)];
-    let rests = fields.into_iter().filter_map(|(field, payload)| Some((field, payload.as_ref()?.rest()?)));
-    let parts = rests.flat_map(|(field, rest)| rest.parts(uid, mcp.call_id, field));
+    let cut = fields.into_iter().filter_map(|(field, payload)| Some((field, payload.as_ref()?.pieces()?)));
+    let parts = cut.flat_map(|(field, pieces)| pieces.parts(uid, mcp.call_id, field));
     parts.map(|part| part_text(event.time, &part)).collect()
 }
 
@@ -108,13 +113,16 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::audit::samples::{call, event, payloads};
+    use crate::audit::{
+        payload::Longer,
+        samples::{call, event, payloads},
+    };
 
     proptest! {
         #[test]
         fn prefix_and_pieces_are_the_whole(text in "[a-zé\"\\\\\u{10348}]{0,9000}") {
             let json = serde_json::to_string(&[&text]).unwrap();
-            let payload = payloads(1024).splitting(true).fit(json.as_bytes()).unwrap();
+            let payload = payloads(1024).keeping(Longer::Split).fit(json.as_bytes()).unwrap();
             let mut call = call(crate::audit::event::Phase::Request, Uuid::from_u128(5));
             let first: Value = serde_json::from_str(payload.text()).unwrap();
             let truncated = payload.is_truncated();

@@ -4,7 +4,7 @@
 //! `{"weir_truncated":{"bytes":N,"hmac_sha256":"<hex>","prefix":"…"}}`: the length and keyed digest of the whole (after
 //! white space was removed), and its beginning. A peer could send such an object itself, so a record that really was cut
 //! also says `event.metadata.is_truncated`. With `audit.oversized = "split"` the object also says `"parts":N`: the rest is in so
-//! many records before it.
+//! many records before it. With `"s3"` it says `"object":"s3://…","sha256":"<hex>"`: there the whole is.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -20,7 +20,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::{
     chain::hex,
-    parts::{Rest, fitting},
+    objects::{Object, Shelf},
+    parts::{Pieces, fitting},
     segment::{create_dir, sync_dir},
 };
 
@@ -35,6 +36,13 @@ pub struct Payload {
     rest: Option<Rest>,
 }
 
+/// Where the rest of a longer text is kept.
+#[derive(Debug, Clone)]
+enum Rest {
+    Pieces(Pieces),
+    Object(Object),
+}
+
 impl Payload {
     /// The JSON text.
     pub fn text(&self) -> &str {
@@ -46,9 +54,30 @@ impl Payload {
         Self { text, truncated: true, rest: None }
     }
 
+    /// Bytes that keeping it takes, about.
+    pub(super) fn bytes(&self) -> u64 {
+        let rest = match &self.rest {
+            None => 0,
+            Some(Rest::Pieces(pieces)) => pieces.bytes(),
+            Some(Rest::Object(object)) => object.bytes(),
+        };
+        self.text().len() as u64 + rest
+    }
+
     /// What of a longer text goes into records of its own.
-    pub(super) fn rest(&self) -> Option<&Rest> {
-        self.rest.as_ref()
+    pub(super) fn pieces(&self) -> Option<&Pieces> {
+        match self.rest.as_ref()? {
+            Rest::Pieces(pieces) => Some(pieces),
+            Rest::Object(_) => None,
+        }
+    }
+
+    /// The object that a longer text is.
+    pub(super) fn object(&self) -> Option<&Object> {
+        match self.rest.as_ref()? {
+            Rest::Object(object) => Some(object),
+            Rest::Pieces(_) => None,
+        }
     }
 
     /// Whether it stands for a longer text.
@@ -144,19 +173,31 @@ pub(super) fn create_key(path: &Path) -> io::Result<Vec<u8>> {
 pub struct Payloads {
     key: DigestKey,
     limit: usize,
-    split: bool,
+    longer: Longer,
+}
+
+/// What becomes of a longer text (`audit.oversized`).
+#[derive(Debug, Clone, Default)]
+pub enum Longer {
+    /// Its beginning is kept.
+    #[default]
+    Cut,
+    /// The rest goes into records of its own.
+    Split,
+    /// The whole goes there.
+    Object(Shelf),
 }
 
 impl Payloads {
     /// Payloads of at most `limit` bytes (`audit.payload_bytes`, at least 1 KiB).
     pub fn new(key: DigestKey, limit: usize) -> Self {
-        Self { key, limit: limit.max(1 << 10), split: false }
+        Self { key, limit: limit.max(1 << 10), longer: Longer::Cut }
     }
 
-    /// Whether the rest of a longer text is to be kept too (`audit.oversized`).
+    /// What becomes of a longer text.
     #[must_use]
-    pub fn splitting(self, split: bool) -> Self {
-        Self { split, ..self }
+    pub fn keeping(self, longer: Longer) -> Self {
+        Self { longer, ..self }
     }
 
     /// What stands for `json` where only its length and keyed digest are kept.
@@ -165,8 +206,16 @@ impl Payloads {
     /// [`NotJson`].
     pub fn digest(&self, json: &[u8]) -> Result<Payload, NotJson> {
         let json: &RawValue = serde_json::from_slice(json).map_err(|_| NotJson)?;
-        let (text, _) = Self { limit: 0, split: false, ..self.clone() }.truncated(&compact(json.get()));
+        let (text, _) = Self { key: self.key.clone(), limit: 0, longer: Longer::Cut }.truncated(&compact(json.get()));
         Ok(Payload::cut(parse(text)?))
+    }
+
+    /// As [`Self::fit`], and of a longer text never more than its beginning is kept.
+    ///
+    /// # Errors
+    /// [`NotJson`].
+    pub fn excerpt(&self, json: &[u8]) -> Result<Payload, NotJson> {
+        Self { key: self.key.clone(), limit: self.limit, longer: Longer::Cut }.fit(json)
     }
 
     /// `json` without white space between tokens, or its marked beginning when that is over the limit.
@@ -187,10 +236,21 @@ impl Payloads {
     fn truncated(&self, whole: &str) -> (String, Option<Rest>) {
         let digest = self.key.digest(whole.as_bytes());
         let start = format!(r#"{{"weir_truncated":{{"bytes":{},"hmac_sha256":"{digest}","prefix":""#, whole.len());
-        let end = if self.split { r#"","parts":4294967295}}"#.len() } else { r#""}}"#.len() };
-        let room = self.limit.saturating_sub(start.len() + end);
-        let prefix = fitting(whole, room);
-        let mut text = String::with_capacity(self.limit.max(start.len()));
+        let fitting = |end: usize| fitting(whole, self.limit.saturating_sub(start.len() + end));
+        let (prefix, end, rest) = match &self.longer {
+            Longer::Cut => (fitting(r#""}}"#.len()), r#""}}"#.to_owned(), None),
+            Longer::Split => {
+                let prefix = fitting(r#"","parts":4294967295}}"#.len());
+                let pieces = Pieces::after(whole, prefix, self.limit, digest);
+                (prefix, format!(r#"","parts":{}}}}}"#, pieces.count()), Some(Rest::Pieces(pieces)))
+            }
+            Longer::Object(shelf) => {
+                let object = shelf.object(whole);
+                let end = format!(r#"","object":"{}","sha256":"{}"}}}}"#, object.url, object.sha256);
+                (fitting(end.len()), end, Some(Rest::Object(object)))
+            }
+        };
+        let mut text = String::with_capacity(self.limit.max(start.len() + end.len()));
         text.push_str(&start);
         for char in whole[..prefix].chars() {
             // JSON without white space between tokens holds no control characters: two need an escape.
@@ -199,11 +259,7 @@ impl Payloads {
             }
             text.push(char);
         }
-        let rest = self.split.then(|| Rest::after(whole, prefix, self.limit, digest));
-        match &rest {
-            Some(rest) => text.push_str(&format!(r#"","parts":{}}}}}"#, rest.count())),
-            None => text.push_str(r#""}}"#),
-        }
+        text.push_str(&end);
         (text, rest)
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     checkpoint::Checkpoint,
+    objects::Objects,
     sinks::{FileSink, Kinesis, OtlpLogs},
 };
 
@@ -29,7 +30,9 @@ pub struct Audit {
     pub checkpoint: Checkpoint,
     /// What becomes of the rest of a longer payload.
     pub oversized: Oversized,
-    /// Most bytes of the whole log, at least four segments; default: what the disk holds. The last sixteenth is kept for the
+    /// Where payloads go with `oversized = "s3"`.
+    pub objects: Option<Objects>,
+    /// Most bytes of the whole log and of the objects that wait, at least four segments; default: what the disk holds. The last sixteenth is kept for the
     /// ends of calls that have left.
     #[schemars(range(min = 262_144, max = 1_125_899_906_842_624_u64))]
     pub max_bytes: Option<u64>,
@@ -73,6 +76,8 @@ pub enum Oversized {
     Truncate,
     /// It is recorded in further records, which are in the log before the record that they belong to.
     Split,
+    /// The whole payload is stored as an object in S3, which the record names with its digest.
+    S3,
 }
 
 /// `audit.on_full`.
@@ -95,6 +100,7 @@ impl Default for Audit {
             segment_bytes: 64 << 20,
             checkpoint: Checkpoint::default(),
             oversized: Oversized::Truncate,
+            objects: None,
             max_bytes: None,
             on_full: OnFull::Refuse,
             retain_bytes: 4 << 30,

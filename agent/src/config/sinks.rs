@@ -122,16 +122,24 @@ fn kinesis_means(kinesis: &Kinesis, findings: &mut Findings<'_>) {
         let message = format!("`{}` is not a stream's name", stream.escape_debug());
         findings.add(&place("stream"), message, "use its name, not its ARN: 1 to 128 letters, digits, `_`, `.`, `-`");
     }
-    if let Some(region) = region.as_ref().filter(|region| region.is_empty() || !plain(region)) {
-        let message = format!("`{}` is not a region", region.escape_debug());
-        findings.add(&place("region"), message, "write it as in `us-east-1`");
-    }
+    self::region(region.as_deref(), &place("region"), findings);
     if let Some(endpoint) = endpoint_url {
         url(endpoint, &place("endpoint_url"), findings);
     }
 }
 
-fn url(text: &str, place: &[Step<'_>], findings: &mut Findings<'_>) {
+/// Checks a region's name.
+pub(super) fn region(name: Option<&str>, place: &[Step<'_>], findings: &mut Findings<'_>) {
+    let plain =
+        |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if let Some(name) = name.filter(|name| name.is_empty() || !plain(name)) {
+        let message = format!("`{}` is not a region", name.escape_debug());
+        findings.add(place, message, "write it as in `us-east-1`");
+    }
+}
+
+/// Checks that `text` is an `http` or `https` URL without secrets.
+pub(super) fn url(text: &str, place: &[Step<'_>], findings: &mut Findings<'_>) {
     let hint = "write it as in `https://collector.example.com:4318/v1/logs`";
     match url::Url::parse(text) {
         Ok(url) if !matches!(url.scheme(), "http" | "https") || !url.has_host() => {

@@ -203,6 +203,10 @@ fn sinks() {
     for (text, says) in [
         ("kinesis = { stream = \"arn:aws:x\" }", "`arn:aws:x` is not a stream's name"),
         ("kinesis = { stream = \"s\", region = \"\" }", "`` is not a region"),
+        ("oversized = \"s3\"", "\"s3\" without `audit.objects`"),
+        ("objects = { bucket = \"Weir\" }", "`Weir` is not a bucket's name"),
+        ("objects = { bucket = \"weir\", prefix = \"/a b\" }", "`/a b` is not a prefix"),
+        ("objects = { bucket = \"weir\", region = \"US EAST\" }", "`US EAST` is not a region"),
         ("kinesis = { stream = \"s\", endpoint_url = \"ftp://x\" }", "`ftp://x` is not an http or https URL"),
         ("file = { path = \"x\" }", "not the absolute path of a file"),
         ("file = { path = \"/x\", keep = 0 }", "0 is outside the limits of `keep`"),

@@ -10,7 +10,7 @@ use std::{
 use super::{
     Config, Endpoint, HostPattern, Mask, Paths, TcpScope, Unregistered, caller,
     load::{Findings, Step},
-    login, policy, ranges, sinks,
+    login, objects, policy, ranges, sinks,
 };
 
 /// Longest path of a unix socket: `sun_path` with its final zero byte (unix(7)).
@@ -27,6 +27,7 @@ pub(super) fn meaning(config: &Config, findings: &mut Findings<'_>) {
     policy::meaning(&config.policy, findings);
     limits(config, findings);
     sinks::meaning(&config.audit, findings);
+    objects::meaning(&config.audit, findings);
     admin(config, findings);
     login::meaning(config.login.as_ref(), findings);
     telemetry(config, findings);

@@ -382,15 +382,18 @@ impl Proxy {
 }
 
 impl Shared {
-    /// JSON text as a record keeps it.
-    /// What a record always keeps.
-    fn payload(&self, masked: &[u8]) -> Option<Payload> {
-        self.payloads.fit(masked).ok()
+    /// What a record keeps of a message's content while the log has room for it.
+    fn content(&self, masked: &[u8]) -> Option<Payload> {
+        self.while_there_is_room(masked, self.payloads.fit(masked).ok()?)
     }
 
-    /// What a record keeps while the log has room for it.
-    fn content(&self, masked: &[u8]) -> Option<Payload> {
-        if self.log.keeps_payloads() { self.payload(masked) } else { self.payloads.digest(masked).ok() }
+    /// The same of what is kept beside it, in part where it is long.
+    fn excerpt(&self, masked: &[u8]) -> Option<Payload> {
+        self.while_there_is_room(masked, self.payloads.excerpt(masked).ok()?)
+    }
+
+    fn while_there_is_room(&self, masked: &[u8], payload: Payload) -> Option<Payload> {
+        if self.log.has_room_for(&payload) { Some(payload) } else { self.payloads.digest(masked).ok() }
     }
 
     fn message_limits(&self) -> mcp::Limits {

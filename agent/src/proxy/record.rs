@@ -157,7 +157,7 @@ impl Shared {
             era: facts.era,
             protocol_version: facts.protocol_version.clone(),
             session_id: note.began_session.map(str::to_owned).or_else(|| facts.session_id.clone()),
-            id: message.and_then(Message::id).and_then(|id| self.payload(id.text())),
+            id: message.and_then(Message::id).and_then(|id| self.payloads.excerpt(id.text()).ok()),
             params: payload("params"),
             result: payload("result"),
             error: payload("error"),
@@ -286,7 +286,7 @@ impl Shared {
 
     /// A notification as a response's record keeps it.
     pub(crate) fn masked_event(&self, endpoint: &str, tool: Option<&str>, raw: &[u8]) -> Option<Payload> {
-        self.content(self.mask(endpoint, tool, raw).text.as_bytes())
+        self.excerpt(self.mask(endpoint, tool, raw).text.as_bytes())
     }
 
     fn mask<'t>(&self, endpoint: &str, tool: Option<&str>, raw: &'t [u8]) -> Masked<'t> {

@@ -72,6 +72,19 @@ resource "aws_iam_policy" "verifier" {
   policy = templatefile("${var.policies}/verifier.json", { evidence_arn = aws_s3_bucket.evidence.arn, key_arn = var.key_arn })
 }
 
+# For agents with `audit.oversized = "s3"`, beside the stream's producer policy; and for who reads what they stored.
+resource "aws_iam_policy" "objects_producer" {
+  name   = "${var.name}-objects-producer"
+  policy = templatefile("${var.policies}/objects_producer.json", { evidence_arn = aws_s3_bucket.evidence.arn, key_arn = var.key_arn })
+}
+
+resource "aws_iam_policy" "objects_reader" {
+  name   = "${var.name}-objects-reader"
+  policy = templatefile("${var.policies}/objects_reader.json", { evidence_arn = aws_s3_bucket.evidence.arn, key_arn = var.key_arn })
+}
+
+output "objects_producer_policy_arn" { value = aws_iam_policy.objects_producer.arn }
+output "objects_reader_policy_arn" { value = aws_iam_policy.objects_reader.arn }
 output "evidence_bucket" { value = aws_s3_bucket.evidence.id }
 output "tables_bucket" { value = aws_s3_bucket.tables.id }
 output "verifier_policy_arn" { value = aws_iam_policy.verifier.arn }

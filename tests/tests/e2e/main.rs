@@ -32,6 +32,7 @@ mod life;
 mod login;
 mod names;
 mod oauth;
+mod objects;
 mod policy;
 mod refusals;
 mod scene;

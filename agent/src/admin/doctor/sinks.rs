@@ -9,12 +9,13 @@ use crate::{
 
 /// Asks every sink. One that does not answer is a warning: records wait in the log until it does.
 pub(super) fn answers(audit: &Audit) -> Vec<Check> {
+    let mut checks = Vec::new();
     if !audit.has_sink() {
-        return vec![Check::warn(
+        checks.push(Check::warn(
             "sinks",
             "records stay on this host, where root can change them",
             "configure one, such as `audit.kinesis`",
-        )];
+        ));
     }
     let check = |Probe { sink, answer }| {
         let name = format!("sink {sink}");
@@ -24,7 +25,8 @@ pub(super) fn answers(audit: &Audit) -> Vec<Check> {
         }
     };
     match client::wait(ship::probe(audit)) {
-        Ok(probes) => probes.into_iter().map(check).collect(),
-        Err(error) => vec![Check::warn("sinks", error.to_string(), "try again")],
+        Ok(probes) => checks.extend(probes.into_iter().map(check)),
+        Err(error) => checks.push(Check::warn("sinks", error.to_string(), "try again")),
     }
+    checks
 }

@@ -7,7 +7,12 @@ use weir_certs::Host as CertHost;
 use super::failed;
 use crate::{
     admin::Failure,
-    config::{self, Config},
+    audit::{
+        chain::LogId,
+        objects::Shelf,
+        payload::{DigestKey, Longer, Payloads},
+    },
+    config::{self, Config, Oversized},
     datapath::{CgroupPath, CgroupTree, Scope},
     identity::Workloads,
     tls::{Upstream, Upstreams},
@@ -33,6 +38,17 @@ pub(super) fn verifiers(
         Ok((endpoint.name.clone(), upstreams.endpoint(ca.map(PathBuf::as_path)).map_err(failed)?))
     };
     Ok((system, config.endpoints.iter().map(verifier).collect::<Result<_, Failure>>()?))
+}
+
+/// What records keep of payloads.
+pub(super) fn payloads(config: &config::Audit, key: DigestKey, log: &LogId) -> Payloads {
+    let longer = match (config.oversized, &config.objects) {
+        (Oversized::Split, _) => Longer::Split,
+        (Oversized::S3, Some(objects)) => Longer::Object(Shelf::of(objects, log)),
+        // Validation has seen to it that the last has its table.
+        (Oversized::Truncate | Oversized::S3, _) => Longer::Cut,
+    };
+    Payloads::new(key, config.payload_bytes).keeping(longer)
 }
 
 /// From kernel facts to workloads.

@@ -11,8 +11,10 @@
 //! | standard output | [`stdout`] | written |
 //! | an OpenTelemetry collector | [`otlp`] | accepted |
 //!
-//! A sink is one module and one line in `Start::all`. [`retention`] deletes what is shipped.
+//! A sink is one module and one line in `Start::all`. [`retention`] deletes what is shipped. [`objects`] stores what records name
+//! instead of holding it.
 
+pub(in crate::audit) mod aws;
 pub(in crate::audit) mod backoff;
 mod batch;
 mod cursor;
@@ -20,7 +22,8 @@ mod drive;
 mod file;
 mod http;
 mod intent;
-pub(in crate::audit) mod kinesis;
+mod kinesis;
+mod objects;
 mod otlp;
 mod probe;
 mod retention;
@@ -47,6 +50,7 @@ use self::{
     drive::{Driver, SharedCursor},
     intent::Intent,
     kinesis::Kinesis,
+    objects::{Bucket, Uploader},
     retention::{Keeper, Limits},
     sink::Sink,
     source::Source,
@@ -166,6 +170,9 @@ impl Start<'_> {
         if let Some(otlp) = &audit.otlp {
             self.sink("otlp", otlp.endpoint.clone(), otlp::Otlp::new(otlp.clone()))?;
         }
+        if let Some(objects) = &audit.objects {
+            self.objects(objects);
+        }
         if self.cursors.is_empty() {
             // Nothing is shipped, and so nothing deleted.
             return Ok(());
@@ -189,6 +196,14 @@ impl Start<'_> {
         let driver = Driver { sink, source, cursor, meter, synced: self.log.synced(), finish };
         self.tasks.set.spawn(driver.run());
         Ok(())
+    }
+
+    fn objects(&mut self, objects: &config::Objects) {
+        let meter = Meter::of_objects("objects", objects.url());
+        self.tasks.meters.push(meter.clone());
+        let (log, spool) = (self.log.status().log, self.log.objects().clone());
+        let finish = self.tasks.finish.clone();
+        self.tasks.set.spawn(Uploader { bucket: Bucket::new(objects.clone()), log, spool, meter, finish }.run());
     }
 
     fn retention(&mut self, audit: &config::Audit) -> Result<(), StartError> {

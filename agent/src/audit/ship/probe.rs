@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use rustix::fs::{Access, access};
 use tokio::time::timeout;
 
-use super::{kinesis::Kinesis, otlp::Otlp};
+use super::{kinesis::Kinesis, objects::Bucket, otlp::Otlp};
 use crate::config;
 
 /// Longest wait for a sink's answer.
@@ -33,6 +33,10 @@ pub async fn probe(audit: &config::Audit) -> Vec<Probe> {
     if let Some(otlp) = &audit.otlp {
         let mut otlp = Otlp::new(otlp.clone());
         probes.push(Probe { sink: "otlp", answer: within(otlp.probe()).await });
+    }
+    if let Some(objects) = &audit.objects {
+        let mut bucket = Bucket::new(objects.clone());
+        probes.push(Probe { sink: "objects", answer: within(Box::pin(bucket.probe())).await });
     }
     probes
 }

@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use super::super::chain::Link;
 
-/// How a sink is doing. Counts are since the agent's start.
+/// How a sink is doing. Counts are since the agent's start, and of `objects` they are of objects, not of records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkStatus {
-    /// `kinesis`, `file`, `stdout` or `otlp`.
+    /// `kinesis`, `file`, `stdout`, `otlp` or `objects`.
     pub name: String,
     /// Where it sends, for people.
     pub target: String,
-    /// The last record that it has.
+    /// The last record that it has; 0 for `objects`.
     pub seq: u64,
-    /// Records that it does not have yet.
+    /// What it does not have yet.
     pub lag_records: u64,
     /// The age of the oldest of these, in seconds.
     pub lag_seconds: u64,
@@ -30,12 +30,22 @@ pub struct SinkStatus {
     pub retries: u64,
     /// Records that were asked to come later, each time.
     pub throttled: u64,
-    /// Records that were deleted by somebody before they were shipped. The agent itself never does.
+    /// What was deleted by somebody before it was shipped. The agent itself never does.
     pub dropped: u64,
     /// Why the last attempt failed; absent when it did not.
     pub error: Option<String>,
     /// Since when attempts fail.
     pub failing_since: Option<Timestamp>,
+}
+
+impl SinkStatus {
+    /// The last attempt brought something.
+    fn works(&mut self) {
+        self.error = None;
+        if let Some(since) = self.failing_since.take() {
+            tracing::info!(sink = self.name, %since, "shipping works again");
+        }
+    }
 }
 
 /// What a sink's task keeps up to date.
@@ -45,14 +55,59 @@ pub(crate) struct Meter(Arc<Mutex<Measured>>);
 #[derive(Debug)]
 struct Measured {
     status: SinkStatus,
-    /// The first record of the batch at hand, in milliseconds since 1970.
+    /// What it has is told by its place in the log, or by what waits beside it.
+    lag: Lag,
+    /// The first record of the batch at hand, or the first object that waits, in milliseconds since 1970.
     oldest: Option<i64>,
+}
+
+/// What is missing.
+#[derive(Debug)]
+enum Lag {
+    AfterSeq,
+    Objects(u64),
 }
 
 impl Meter {
     pub(crate) fn new(name: &str, target: String, last: &Link) -> Self {
         let status = SinkStatus { name: name.to_owned(), target, seq: last.seq, ..SinkStatus::default() };
-        Self(Arc::new(Mutex::new(Measured { status, oldest: None })))
+        Self(Arc::new(Mutex::new(Measured { status, lag: Lag::AfterSeq, oldest: None })))
+    }
+
+    /// Of objects beside the log.
+    pub(crate) fn of_objects(name: &str, target: String) -> Self {
+        let status = SinkStatus { name: name.to_owned(), target, ..SinkStatus::default() };
+        Self(Arc::new(Mutex::new(Measured { status, lag: Lag::Objects(0), oldest: None })))
+    }
+
+    /// So many objects wait, the first of the time `oldest`.
+    pub(crate) fn waits(&self, count: u64, oldest: i64) {
+        self.with(|measured| (measured.lag, measured.oldest) = (Lag::Objects(count), Some(oldest)));
+    }
+
+    /// No object waits.
+    pub(crate) fn nothing_waits(&self) {
+        self.with(|measured| {
+            (measured.lag, measured.oldest) = (Lag::Objects(0), None);
+            measured.status.works();
+        });
+    }
+
+    /// An object is stored.
+    pub(crate) fn stored(&self, bytes: u64) {
+        self.with(|Measured { status, .. }| {
+            status.shipped += 1;
+            status.shipped_bytes += bytes;
+            status.works();
+        });
+    }
+
+    /// An object was gone before it could be stored.
+    pub(crate) fn lost(&self) {
+        self.with(|Measured { status, .. }| {
+            tracing::error!(sink = status.name, "an object was deleted before it was stored");
+            status.dropped += 1;
+        });
     }
 
     /// A batch is at hand, its first record of the time `oldest`.
@@ -62,15 +117,12 @@ impl Meter {
 
     /// The batch at hand has arrived.
     pub(crate) fn arrived(&self, last: &Link, records: u64, bytes: u64) {
-        self.with(|Measured { status, oldest }| {
+        self.with(|Measured { status, oldest, .. }| {
             *oldest = None;
             status.seq = last.seq;
             status.shipped += records;
             status.shipped_bytes += bytes;
-            status.error = None;
-            if let Some(since) = status.failing_since.take() {
-                tracing::info!(sink = status.name, %since, "records are shipped again");
-            }
+            status.works();
         });
     }
 
@@ -81,11 +133,7 @@ impl Meter {
             status.throttled += throttled;
             // To be throttled is part of the day: it is counted, and only its persistence shows, in the lag.
             if throttled == 0 && status.failing_since.is_none() {
-                tracing::warn!(
-                    sink = status.name,
-                    error,
-                    "records cannot be shipped: they are kept, and it is tried again"
-                );
+                tracing::warn!(sink = status.name, error, "shipping fails: what waits is kept, and it is tried again");
                 status.failing_since = Some(Timestamp::now());
             }
             status.error = Some(error);
@@ -104,8 +152,11 @@ impl Meter {
 
     /// The sink's status beside a log that is synced up to `synced`.
     pub(crate) fn read(&self, synced: u64) -> SinkStatus {
-        self.with(|Measured { status, oldest }| {
-            let lag_records = synced.saturating_sub(status.seq);
+        self.with(|Measured { status, lag, oldest }| {
+            let lag_records = match lag {
+                Lag::AfterSeq => synced.saturating_sub(status.seq),
+                Lag::Objects(count) => *count,
+            };
             let oldest = oldest.filter(|_| lag_records > 0).and_then(|time| Timestamp::from_millisecond(time).ok());
             let age = oldest.map_or(0, |oldest| Timestamp::now().duration_since(oldest).as_secs());
             let lag_seconds = u64::try_from(age).unwrap_or(0);

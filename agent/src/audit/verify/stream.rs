@@ -27,7 +27,7 @@ use self::{
 };
 use super::{Expectations, From, Progress, Report, VerifyError, collect::Collector};
 use crate::{
-    audit::ship::kinesis::client::{Connector, describe},
+    audit::ship::aws::{Connector, describe},
     config,
 };
 
@@ -52,8 +52,8 @@ pub async fn verify_stream(
 ) -> Result<Report, VerifyError> {
     let failed = |reason: String| VerifyError::Stream { stream: stream.stream.clone(), reason };
     let kept = |error: io::Error| VerifyError::Io { dir: std::env::temp_dir(), error };
-    let connector = Arc::new(Connector::new(stream.region.as_deref(), stream.endpoint_url.as_deref()));
-    let client = connector.connect().await.map_err(failed)?;
+    let connector = Arc::new(Connector::new("audit.kinesis", stream.region.as_deref(), stream.endpoint_url.as_deref()));
+    let client = Client::new(&connector.prepare().await.map_err(failed)?);
     let (answers, mut found) = mpsc::channel(ANSWERS);
     let mut reading = Reading {
         stream: stream.stream.clone(),

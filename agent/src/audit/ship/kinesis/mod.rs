@@ -5,7 +5,6 @@
 //! the lines (log, seq, prev). While few lines wait, each is a record of its own; while many do, lines share records of
 //! up to one PUT payload unit: readers split at newlines.
 
-pub(in crate::audit) mod client;
 mod pace;
 
 use std::time::Instant;
@@ -18,12 +17,10 @@ use aws_sdk_kinesis::{
     types::{PutRecordsRequestEntry, PutRecordsResultEntry},
 };
 
-use self::{
-    client::{Connector, is_throttle},
-    pace::Pace,
-};
+use self::pace::Pace;
 use super::{
     super::chain::{MAX_LINE, hex},
+    aws::{self, Connector, is_throttle},
     batch::{Batch, Bounds, Part},
     sink::{Sink, Trouble},
 };
@@ -58,7 +55,7 @@ pub(crate) struct Kinesis {
 
 impl Kinesis {
     pub(crate) fn new(config: config::Kinesis) -> Self {
-        let connector = Connector::new(config.region.as_deref(), config.endpoint_url.as_deref());
+        let connector = Connector::new("audit.kinesis", config.region.as_deref(), config.endpoint_url.as_deref());
         Self { config, connector, client: None, pace: Pace::default() }
     }
 
@@ -67,9 +64,9 @@ impl Kinesis {
     /// # Errors
     /// What is wrong, in words.
     pub(crate) async fn probe(&self) -> Result<String, String> {
-        let client = self.connector.connect().await?;
+        let client = Client::new(&self.connector.prepare().await?);
         let asked = client.describe_stream_summary().stream_name(&self.config.stream).send().await;
-        let answer = asked.map_err(|error| client::describe(&error))?;
+        let answer = asked.map_err(|error| aws::describe(&error))?;
         let Some(summary) = answer.stream_description_summary() else { return Err("an empty answer".into()) };
         Ok(format!("{}, {}, {} shards", summary.stream_arn(), summary.stream_status(), summary.open_shard_count()))
     }
@@ -78,7 +75,7 @@ impl Kinesis {
     async fn request(&mut self, batch: &mut Batch) -> Result<(), Trouble> {
         let client = match &self.client {
             Some(client) => client,
-            None => self.client.insert(self.connector.connect().await.map_err(Trouble::Failed)?),
+            None => self.client.insert(Client::new(&self.connector.prepare().await.map_err(Trouble::Failed)?)),
         };
         let count = fitting(&batch.unsent, self.pace.request_bytes(MAX_REQUEST));
         let sent = batch.unsent[..count].iter().map(|part| part.bytes.len() + KEY).sum();
@@ -99,12 +96,12 @@ impl Kinesis {
                 Err(refused.trouble())
             }
             Err(error) => {
-                let text = client::describe(&error);
-                if is_throttle(client::code(&error)) {
+                let text = aws::describe(&error);
+                if is_throttle(aws::code(&error)) {
                     self.pace.throttled(0, Instant::now());
                     return Err(Trouble::Throttled(text));
                 }
-                if self.connector.corrects_clock(&error) || client::is_refusal(&error) {
+                if self.connector.corrects_clock(&error) || aws::is_refusal(&error) {
                     // Credentials may have been replaced: ask for them again.
                     self.client = None;
                 }

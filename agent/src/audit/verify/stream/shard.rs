@@ -12,8 +12,8 @@ use aws_smithy_types::DateTime;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::audit::ship::{
+    aws::{Connector, code, describe, is_refusal, is_throttle},
     backoff::Backoff,
-    kinesis::client::{Connector, code, describe, is_refusal, is_throttle},
 };
 
 /// Most records of an answer (`GetRecords`).

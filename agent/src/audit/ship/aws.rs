@@ -1,4 +1,4 @@
-//! The connection to the service: region, credentials, time, and what its errors mean.
+//! The connection to a service of AWS: region, credentials, time, and what its errors mean.
 
 use std::{
     sync::{
@@ -8,13 +8,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use aws_config::{Region, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_kinesis::{
-    Client, config,
-    error::{ProvideErrorMetadata, SdkError},
-};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_types::{DateTime, date_time::Format};
+use aws_config::{Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_types::{DateTime, date_time::Format, error::metadata::ProvideErrorMetadata};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -23,44 +19,47 @@ const ATTEMPT: Duration = Duration::from_secs(60);
 /// A clock is not corrected by less: signatures are valid for minutes.
 const SKEW: i64 = 60;
 
-/// Makes clients that agree on what time it is.
+/// Prepares clients that agree on what time it is.
 #[derive(Debug)]
 pub(in crate::audit) struct Connector {
+    /// The table of the configuration that says where, for errors.
+    table: &'static str,
     region: Option<Region>,
     endpoint_url: Option<String>,
     clock: Clock,
 }
 
 impl Connector {
-    pub(in crate::audit) fn new(region: Option<&str>, endpoint_url: Option<&str>) -> Self {
+    pub(in crate::audit) fn new(table: &'static str, region: Option<&str>, endpoint_url: Option<&str>) -> Self {
         let region = region.map(|region| Region::new(region.to_owned()));
-        Self { region, endpoint_url: endpoint_url.map(str::to_owned), clock: Clock::default() }
+        Self { table, region, endpoint_url: endpoint_url.map(str::to_owned), clock: Clock::default() }
     }
 
-    /// A client with the credentials that the environment, the profile, the pod or the instance has now.
+    /// What a client is made from, with the credentials that the environment, the profile, the pod or the instance has now.
     ///
     /// # Errors
     /// Without a region.
-    pub(in crate::audit) async fn connect(&self) -> Result<Client, String> {
+    pub(in crate::audit) async fn prepare(&self) -> Result<SdkConfig, String> {
         let mut loader = aws_config::from_env().time_source(self.clock.clone());
         if let Some(region) = &self.region {
             loader = loader.region(region.clone());
         }
         let shared = loader.load().await;
         if shared.region().is_none() {
-            return Err("no region is known: set `audit.kinesis.region`".into());
+            return Err(format!("no region is known: set `{}.region`", self.table));
         }
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
         // Retrying is the driver's, which knows what is worth sending again.
-        let mut builder = config::Builder::from(&shared).retry_config(RetryConfig::disabled()).timeout_config(timeouts);
-        if let Some(url) = &self.endpoint_url {
-            builder = builder.endpoint_url(url);
+        let builder = shared.into_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts);
+        Ok(match &self.endpoint_url {
+            Some(url) => builder.endpoint_url(url),
+            None => builder,
         }
-        Ok(Client::from_conf(builder.build()))
+        .build())
     }
 
     /// When the service refused a request for its time, takes over the service's. True when that was it.
-    pub(in crate::audit) fn corrects_clock<E: ProvideErrorMetadata>(&self, error: &SdkError<E>) -> bool {
+    pub(in crate::audit) fn corrects_clock<E: ProvideErrorMetadata>(&self, error: &SdkError<E, HttpResponse>) -> bool {
         let code = code(error).unwrap_or_default();
         if !matches!(
             code,
@@ -109,7 +108,7 @@ impl aws_smithy_async::time::TimeSource for Clock {
 }
 
 /// The service's name for what went wrong.
-pub(in crate::audit) fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Option<&str> {
+pub(in crate::audit) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
     error.as_service_error().and_then(ProvideErrorMetadata::code)
 }
 
@@ -130,12 +129,14 @@ pub(in crate::audit) fn is_throttle(code: Option<&str>) -> bool {
 }
 
 /// Whether the service refused the request itself: who asks, or for what.
-pub(in crate::audit) fn is_refusal<E>(error: &SdkError<E>) -> bool {
+pub(in crate::audit) fn is_refusal<E>(error: &SdkError<E, HttpResponse>) -> bool {
     error.raw_response().is_none_or(|response| response.status().is_client_error())
 }
 
 /// An error for people.
-pub(in crate::audit) fn describe<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkError<E>) -> String {
+pub(in crate::audit) fn describe<E: ProvideErrorMetadata + std::error::Error + 'static>(
+    error: &SdkError<E, HttpResponse>,
+) -> String {
     match error.as_service_error().and_then(|service| Some((service.code()?, service.message()))) {
         Some((code, message)) => format!("{code}: {}", message.unwrap_or("no message")),
         None => {
