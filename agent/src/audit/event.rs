@@ -19,7 +19,7 @@ pub use self::{
 };
 pub use super::{checkpoint::statement::Attestation, open_calls::OpenCall, payload::Payload};
 use crate::{
-    identity::{Caller, Workload},
+    identity::{Caller, HostFacts, Workload},
     mcp::Era,
 };
 
@@ -341,6 +341,8 @@ pub enum Agent {
         config_digest: String,
         /// The kernel's boot id.
         boot_id: String,
+        /// The EC2 instance, where that was asked for and is known.
+        instance: Option<HostFacts>,
     },
     /// It stopped in order.
     Stopped {

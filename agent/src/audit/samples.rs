@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     datapath::CgroupId,
-    identity::{Caller, Container, Pod, Process, Workload, WorkloadKind},
+    identity::{Caller, Container, EcsTask, HostFacts, Pod, PodOwner, Process, Workload, WorkloadKind},
     mcp::Era,
 };
 
@@ -52,11 +52,12 @@ pub(crate) fn workload() -> Workload {
     Workload {
         kind: WorkloadKind::Pod,
         id: "pod/0a1b/agent".into(),
+        name: "ns/payments/sa/agent".into(),
         cgroup: Some("/kubepods/x".into()),
         cgroup_id: CgroupId(4711),
         unit: Some("billing.service".into()),
-        container: Some(Container { id: "c".repeat(64), runtime: "containerd" }),
-        pod: Some(Pod { uid: "0a1b".into() }),
+        container: Some(container()),
+        pod: Some(pod()),
         process: Process {
             pid: 42,
             uid: 1000,
@@ -65,6 +66,33 @@ pub(crate) fn workload() -> Workload {
             started_ns: Some(1),
             audit_session: Some(3),
         },
+    }
+}
+
+fn container() -> Container {
+    let task = EcsTask {
+        arn: "arn:aws:ecs:eu-central-1:111122223333:task/main/0a1b".into(),
+        cluster: "main".into(),
+        family: "agent".into(),
+        revision: "7".into(),
+    };
+    Container {
+        id: "c".repeat(64),
+        runtime: "containerd",
+        name: Some("app".into()),
+        image: Some("registry.example.com/agent:1.4.2".into()),
+        task: Some(task),
+    }
+}
+
+fn pod() -> Pod {
+    Pod {
+        uid: "0a1b".into(),
+        name: Some("agent-x2v9k".into()),
+        namespace: Some("payments".into()),
+        service_account: Some("agent".into()),
+        labels: BTreeMap::from([("app".to_owned(), "agent".to_owned())]),
+        owner: Some(PodOwner { kind: "ReplicaSet".into(), name: "agent".into() }),
     }
 }
 
@@ -263,7 +291,7 @@ pub(crate) fn every_kind() -> Vec<Event> {
         all.push(event(What::Sighting(Box::new(sighting))));
     }
     for agent in [
-        Agent::Started { version: "0.1.0", config_digest: "d".into(), boot_id: "b".into() },
+        Agent::Started { version: "0.1.0", config_digest: "d".into(), boot_id: "b".into(), instance: Some(instance()) },
         Agent::Stopped { reason: "SIGTERM".into() },
         Agent::Recovered { cut_bytes: 1, lost_records: 2, open_calls: 3 },
         Agent::Attached { takeover: true },
@@ -281,6 +309,16 @@ pub(crate) fn every_kind() -> Vec<Event> {
         all.push(event(What::Agent(agent)));
     }
     all
+}
+
+fn instance() -> HostFacts {
+    HostFacts {
+        instance_id: "i-0a1b2c3d4e5f60718".into(),
+        account: "111122223333".into(),
+        region: "eu-central-1".into(),
+        zone: "eu-central-1a".into(),
+        ami: "ami-0a1b2c3d4e5f60718".into(),
+    }
 }
 
 /// Somebody signs in and out, in every way.

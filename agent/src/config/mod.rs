@@ -22,6 +22,7 @@ mod sinks;
 mod telemetry;
 mod unregistered;
 mod validate;
+mod workloads;
 
 use std::{
     net::SocketAddr,
@@ -46,6 +47,7 @@ pub use policy::{Policy, Stance};
 pub use sinks::{FileSink, Kinesis, OtlpLogs};
 pub use telemetry::{Otlp, Telemetry};
 pub use unregistered::Unregistered;
+pub use workloads::{Ecs, Instance, Kubernetes};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -82,6 +84,15 @@ pub struct Config {
     /// The operator's way in.
     #[serde(default)]
     pub admin: Admin,
+    /// Names of pods.
+    #[serde(default)]
+    pub kubernetes: Option<Kubernetes>,
+    /// Names of ECS tasks.
+    #[serde(default)]
+    pub ecs: Option<Ecs>,
+    /// What instance this is.
+    #[serde(default)]
+    pub host: Option<Instance>,
     /// How people sign in.
     #[serde(default)]
     pub login: Option<Login>,
@@ -241,6 +252,9 @@ impl Default for Config {
             tls: Tls::default(),
             limits: Limits::default(),
             admin: Admin::default(),
+            kubernetes: None,
+            ecs: None,
+            host: None,
             login: None,
             telemetry: Telemetry::default(),
         }

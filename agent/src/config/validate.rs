@@ -10,7 +10,7 @@ use std::{
 use super::{
     Config, Endpoint, HostPattern, Mask, Paths, TcpScope, Unregistered, caller,
     load::{Findings, Step},
-    login, objects, policy, ranges, sinks,
+    login, objects, policy, ranges, sinks, workloads,
 };
 
 /// Longest path of a unix socket: `sun_path` with its final zero byte (unix(7)).
@@ -30,6 +30,7 @@ pub(super) fn meaning(config: &Config, findings: &mut Findings<'_>) {
     objects::meaning(&config.audit, findings);
     admin(config, findings);
     login::meaning(config.login.as_ref(), findings);
+    workloads::meaning(config, findings);
     telemetry(config, findings);
 }
 

@@ -154,7 +154,7 @@ fn container(runtime: &'static str, id: &str) -> Option<Owner> {
 }
 
 fn named(runtime: &'static str, id: &str) -> Option<Container> {
-    is_hex(id, 64).then(|| Container { id: id.to_owned(), runtime })
+    is_hex(id, 64).then(|| Container::of_path(id, runtime))
 }
 
 fn is_unit(name: &str) -> bool {

@@ -2,18 +2,27 @@
 //! client says.
 //!
 //! [`cgroup`] reads a cgroup's path from the root, `process` reads `/proc` for what the kernel hooks do not tell, and
-//! [`Workloads`] joins them. Where they cannot be sure they say less, never something else.
+//! [`Workloads`] joins them. `kubelet` and `ecs` add names to ids, through one `roster` each; `host` says what instance this
+//! is. [`caller`] verifies tokens, `login` binds people to login sessions. Where they cannot be sure they say less, never
+//! something else.
 
 pub mod caller;
 pub mod cgroup;
+mod ecs;
 pub(crate) mod fetch;
+mod host;
+mod kubelet;
 pub(crate) mod login;
 mod process;
+mod roster;
 mod workloads;
 
-use serde::Serialize;
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
 
 pub use caller::{Caller, Callers};
+pub use host::{HostFacts, host_facts};
 pub use workloads::Workloads;
 
 use crate::datapath::CgroupId;
@@ -26,6 +35,9 @@ pub struct Workload {
     /// A stable name for policy and session names, e.g. `systemd/billing.service`, `container/<64 hex>`,
     /// `pod/<uid>/<container>`, `user/1000`, `process/<cgroup path>`, `unknown`.
     pub id: String,
+    /// A name that stays the same over restarts and replicas, like the path of a SPIFFE ID: `ns/<namespace>/sa/<service
+    /// account>`, `ecs/<cluster>/<family>`, or else the `id`.
+    pub name: String,
     /// The cgroup's path relative to the configured base, when it could be resolved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,
@@ -69,13 +81,70 @@ pub struct Container {
     pub id: String,
     /// `docker`, `containerd`, `cri-o`, `podman`, or what the path could not tell: `unknown`.
     pub runtime: &'static str,
+    /// Its name in its pod or task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its image, as the pod's status says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The ECS task that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<EcsTask>,
+}
+
+impl Container {
+    /// A container of which only the path is known.
+    pub(crate) fn of_path(id: &str, runtime: &'static str) -> Self {
+        Self { id: id.to_owned(), runtime, name: None, image: None, task: None }
+    }
+}
+
+/// `event.workload.container.task`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EcsTask {
+    /// Its ARN.
+    pub arn: String,
+    /// The cluster.
+    pub cluster: String,
+    /// The task definition's family.
+    pub family: String,
+    /// The task definition's revision.
+    pub revision: String,
 }
 
 /// `event.workload.pod`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Pod {
-    /// The pod's uid, with dashes.
+    /// The pod's uid, with dashes; of a static pod the hash of its manifest.
     pub uid: String,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The service account that it runs as.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
+    /// Its labels, at most 64; written as `key=value`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "as_pairs")]
+    pub labels: BTreeMap<String, String>,
+    /// What controls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<PodOwner>,
+}
+
+fn as_pairs<S: Serializer>(labels: &BTreeMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(labels.iter().map(|(key, value)| format!("{key}={value}")))
+}
+
+/// `event.workload.pod.owner`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PodOwner {
+    /// `ReplicaSet`, `StatefulSet`, `Job` …
+    pub kind: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// `event.workload.process`. Pid, uid and comm come from the kernel at `connect()`; the rest is read from `/proc` and is

@@ -9,8 +9,14 @@ use std::{
 
 use lru::LruCache;
 
-use super::{Pod, Process, Workload, WorkloadKind, cgroup::Owner, process};
-use crate::datapath::{CgroupId, FlowFacts};
+use super::{
+    EcsTask, Pod, Process, Workload, WorkloadKind, caller::FetchError, cgroup::Owner, ecs::EcsAgent, kubelet::Kubelet,
+    process,
+};
+use crate::{
+    config::Config,
+    datapath::{CgroupId, FlowFacts},
+};
 
 /// Cgroups remembered. At some 300 bytes each, about 2.5 MiB when full.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8192).expect("not zero");
@@ -33,6 +39,8 @@ pub struct Workloads {
     base: String,
     initial_namespace: bool,
     find_path: Box<FindPath>,
+    kubelet: Option<Kubelet>,
+    ecs: Option<EcsAgent>,
     known: Mutex<LruCache<CgroupId, Arc<Placed>>>,
 }
 
@@ -57,7 +65,48 @@ impl Workloads {
             base: base.trim_end_matches('/').to_owned(),
             initial_namespace: namespace.is_some_and(|link| link.as_os_str() == INITIAL_CGROUP_NAMESPACE),
             find_path: Box::new(find_path),
+            kubelet: None,
+            ecs: None,
             known: Mutex::new(LruCache::new(REMEMBERED)),
+        }
+    }
+
+    /// The same, with names from whom the configuration says.
+    ///
+    /// # Errors
+    /// When the roots that verify the kubelet cannot be read.
+    pub fn with_names(mut self, config: &Config) -> Result<Self, FetchError> {
+        self.kubelet = config.kubernetes.as_ref().map(Kubelet::new).transpose()?;
+        self.ecs = config.ecs.as_ref().map(EcsAgent::new).transpose()?;
+        Ok(self)
+    }
+
+    /// Adds the names of a workload's pod, task and container, where somebody knows them; waits at most 2 s for that. What is
+    /// not known stays absent.
+    pub async fn name(&self, mut workload: Workload) -> Workload {
+        match (&workload.pod, &workload.container, &self.kubelet, &self.ecs) {
+            (Some(_), _, Some(kubelet), _) => kubelet.name(&mut workload).await,
+            (None, Some(_), _, Some(ecs)) => ecs.name(&mut workload).await,
+            _ => return workload,
+        }
+        if let Some(name) = stable_name(&workload) {
+            workload.name = name;
+        }
+        workload
+    }
+
+    /// Asks for names anew where that is due. Returns at once.
+    pub(crate) fn refresh(self: &Arc<Self>) {
+        let workloads = Arc::clone(self);
+        if workloads.kubelet.is_some() || workloads.ecs.is_some() {
+            tokio::spawn(async move {
+                if let Some(kubelet) = &workloads.kubelet {
+                    kubelet.refresh().await;
+                }
+                if let Some(ecs) = &workloads.ecs {
+                    ecs.refresh().await;
+                }
+            });
         }
     }
 
@@ -133,10 +182,20 @@ impl Workloads {
     }
 }
 
+/// As SPIFFE's Kubernetes attestors name a pod; a task by its definition.
+fn stable_name(workload: &Workload) -> Option<String> {
+    if let Some(Pod { namespace: Some(namespace), service_account, .. }) = &workload.pod {
+        return Some(format!("ns/{namespace}/sa/{}", service_account.as_deref().unwrap_or("default")));
+    }
+    let EcsTask { cluster, family, .. } = workload.container.as_ref()?.task.as_ref()?;
+    Some(format!("ecs/{cluster}/{family}"))
+}
+
 fn workload(cgroup_id: CgroupId, placed: Option<&Placed>, process: Process) -> Workload {
     let mut workload = Workload {
         kind: WorkloadKind::Unknown,
         id: "unknown".to_owned(),
+        name: "unknown".to_owned(),
         cgroup: placed.map(|placed| placed.path.clone()),
         cgroup_id,
         unit: None,
@@ -153,7 +212,7 @@ fn workload(cgroup_id: CgroupId, placed: Option<&Placed>, process: Process) -> W
                 None => format!("pod/{uid}"),
             };
             workload.container = container;
-            workload.pod = Some(Pod { uid });
+            workload.pod = Some(Pod { uid, ..Pod::default() });
         }
         Owner::Container(container) => {
             workload.kind = WorkloadKind::Container;
@@ -175,6 +234,7 @@ fn workload(cgroup_id: CgroupId, placed: Option<&Placed>, process: Process) -> W
             workload.id = format!("process{path}");
         }
     }
+    workload.name.clone_from(&workload.id);
     workload
 }
 

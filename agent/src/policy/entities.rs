@@ -121,8 +121,8 @@ fn principal_entities(
     caller: Option<&Caller>,
     own: &EntityUid,
 ) -> Result<Vec<Entity>, Unaskable> {
-    let Principal { id, kind, cgroup, unit, container, pod, process } = principal;
-    let mut attributes = vec![attribute("id", id), attribute("kind", kind)];
+    let Principal { id, name, kind, cgroup, unit, container, pod, process } = principal;
+    let mut attributes = vec![attribute("id", id), attribute("name", name), attribute("kind", kind)];
     attributes.extend(optional("cgroup", cgroup.as_ref()));
     attributes.extend(optional("unit", unit.as_ref()));
     attributes.extend(optional("exe", process.exe.as_ref()));
@@ -130,8 +130,12 @@ fn principal_entities(
     if let Some(ContainerFacts { id, runtime }) = container {
         attributes.push(("container".to_owned(), record(vec![attribute("id", id), attribute("runtime", runtime)])?));
     }
-    if let Some(PodFacts { uid }) = pod {
-        attributes.push(("pod".to_owned(), record(vec![attribute("uid", uid)])?));
+    if let Some(PodFacts { uid, name, namespace, service_account }) = pod {
+        let mut pod = vec![attribute("uid", uid)];
+        pod.extend(optional("name", name.as_ref()));
+        pod.extend(optional("namespace", namespace.as_ref()));
+        pod.extend(optional("service_account", service_account.as_ref()));
+        attributes.push(("pod".to_owned(), record(pod)?));
     }
     let Some(Caller { sub, issuer, groups }) = caller else { return Ok(vec![entity(own.clone(), attributes, [])?]) };
     let types = &shipped().types;

@@ -7,13 +7,16 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Annotations, arguments::Fault};
-use crate::identity::{Caller, Workload, WorkloadKind};
+use crate::identity::{Caller, Pod, Workload, WorkloadKind};
 
 /// Who asks. Read from a [`Workload`], or from a record of one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Principal {
     /// `event.workload.id`.
     pub id: String,
+    /// `event.workload.name`; records of former versions have none.
+    #[serde(default)]
+    pub name: String,
     /// `pod`, `container`, `unit`, `user`, `process` or `unknown`.
     pub kind: String,
     /// The cgroup's path.
@@ -43,6 +46,12 @@ pub struct ContainerFacts {
 pub struct PodFacts {
     /// Its uid.
     pub uid: String,
+    /// Its name, where the kubelet has told it.
+    pub name: Option<String>,
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// The service account that it runs as.
+    pub service_account: Option<String>,
 }
 
 /// `event.workload.process`.
@@ -57,16 +66,22 @@ pub struct ProcessFacts {
 
 impl From<&Workload> for Principal {
     fn from(workload: &Workload) -> Self {
-        let Workload { kind, id, cgroup, cgroup_id: _, unit, container, pod, process } = workload;
+        let Workload { kind, id, name, cgroup, cgroup_id: _, unit, container, pod, process } = workload;
         Self {
             id: id.clone(),
+            name: name.clone(),
             kind: kind_name(*kind).to_owned(),
             cgroup: cgroup.clone(),
             unit: unit.clone(),
             container: container
                 .as_ref()
                 .map(|container| ContainerFacts { id: container.id.clone(), runtime: container.runtime.to_owned() }),
-            pod: pod.as_ref().map(|pod| PodFacts { uid: pod.uid.clone() }),
+            pod: pod.as_ref().map(|Pod { uid, name, namespace, service_account, labels: _, owner: _ }| PodFacts {
+                uid: uid.clone(),
+                name: name.clone(),
+                namespace: namespace.clone(),
+                service_account: service_account.clone(),
+            }),
             process: ProcessFacts { exe: process.exe.clone(), uid: process.uid },
         }
     }

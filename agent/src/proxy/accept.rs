@@ -76,7 +76,7 @@ async fn admit(shared: &Arc<Shared>, place: &Place, stream: TcpStream, peer: Soc
     };
     shared.tasks.spawn(async move {
         let shared = task;
-        let workload = shared.workloads.resolve(&facts);
+        let workload = shared.workloads.name(shared.workloads.resolve(&facts)).await;
         let Some(_share) = shared.ledger.share_of(&workload) else {
             drop((stream, permit));
             shared.counters.over_limit();

@@ -3,16 +3,20 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Response,
+    HeaderValue, Method, Response, StatusCode,
     header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE},
     request::Parts,
     uri::Scheme,
 };
 use serde_json::json;
 
-use super::{headers, http::Connection};
+use super::{
+    body::{self, Body},
+    headers,
+    http::{Connection, PassedExchange, unrecorded},
+    record::ExchangeFacts,
+};
 use crate::{
     identity::{
         Caller,
@@ -153,9 +157,17 @@ fn metadata(gate: &Gate, resource: &str, name: &str) -> String {
     .to_string()
 }
 
-/// The metadata as a response.
-pub(crate) fn metadata_response(document: String) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(document));
+/// Answers in the server's place, recorded as any request that is not a message.
+pub(crate) async fn tell_metadata(
+    connection: &Connection,
+    facts: Arc<ExchangeFacts>,
+    document: String,
+) -> Response<Body> {
+    match PassedExchange::begin(&connection.shared, facts).await {
+        Ok(mut exchange) => exchange.answered(StatusCode::OK),
+        Err(error) => return unrecorded(&error),
+    }
+    let mut response = Response::new(body::whole(document.into(), None));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));

@@ -157,7 +157,7 @@ impl Connection {
         // The body is read to its end before it is judged, so the proxy itself answers `100-continue`.
         head.headers.remove(http::header::EXPECT);
         if let Target::Metadata(document) = target {
-            return self.tell_metadata(&head, document).await;
+            return Ok(caller::tell_metadata(&self, self.facts_of_head(&head), document).await);
         }
         let is_message = head.method == Method::POST;
         if matches!(target, Target::Endpoint)
@@ -255,16 +255,6 @@ impl Connection {
         let mut response = refusal.why.undeliverable(&Asked::Unreadable);
         *response.status_mut() = refusal.status;
         Ok(refusal_response(response))
-    }
-
-    /// Says what a client needs to know to get a token, in the server's place.
-    async fn tell_metadata(&self, head: &Parts, document: String) -> Result<Response<Body>, BoxError> {
-        let mut exchange = match PassedExchange::begin(&self.shared, self.facts_of_head(head)).await {
-            Ok(exchange) => exchange,
-            Err(error) => return Ok(unrecorded(&error)),
-        };
-        exchange.answered(StatusCode::OK);
-        Ok(refusal_response(caller::metadata_response(document)))
     }
 
     /// A stream that the client opens to hear the server: GET of a session, a resumption, or the legacy transport's own.
@@ -384,7 +374,7 @@ pub(crate) fn unrecordable() -> Refusal {
     Refusal::new("audit-unavailable", Class::Unrecorded, reason)
 }
 
-fn unrecorded(error: &AppendError) -> Response<Body> {
+pub(crate) fn unrecorded(error: &AppendError) -> Response<Body> {
     tracing::error!(%error, "a request is refused: its record could not be written");
     refusal_response(unrecordable().undeliverable(&Asked::Unreadable))
 }

@@ -290,6 +290,7 @@ impl Proxy {
     pub fn start_housekeeping(&self) {
         let shared = Arc::clone(&self.shared);
         shared.callers.refresh();
+        shared.workloads.refresh();
         self.shared.tasks.spawn(async move {
             loop {
                 tokio::select! {
@@ -298,6 +299,7 @@ impl Proxy {
                 }
                 shared.pool.sweep();
                 shared.callers.refresh();
+                shared.workloads.refresh();
                 let names = Arc::clone(&shared.names);
                 let _ = tokio::task::spawn_blocking(move || names.sweep()).await;
                 for call in shared.calls.expire(ADRIFT) {

@@ -91,6 +91,7 @@ fn event(number: u64) -> Event {
     let workload = Workload {
         kind: WorkloadKind::Unit,
         id: "systemd/agent.service".into(),
+        name: "systemd/agent.service".into(),
         cgroup: Some("/system.slice/agent.service".into()),
         cgroup_id: CgroupId(number),
         unit: Some("agent.service".into()),

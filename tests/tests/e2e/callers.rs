@@ -1,5 +1,7 @@
 //! Callers by bearer token: a real provider's tokens, forged ones, and what clients see of a refusal.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 use weir_tests::fixture::{
     APP, Agent, Client, ConfigToml, Curl, Idp, OUTSIDE, Reply, Server, ServerKind, Stage, eventually,
@@ -108,7 +110,7 @@ fn forged_expired_and_foreign_tokens_are_refused_and_ask_the_provider_once() {
     let (stage, server, idp) = stage_with_idp("caller-forged");
     let agent = Agent::start(&stage, &config(&server, &idp, ", allowed_groups = [\"developers\"]"));
     assert_eq!(ask(&stage, &server, Some(&idp.token(&stage, "good", "jane"))).status, 200);
-    let before = idp.key_fetches(&stage);
+    let (before, began) = (idp.key_fetches(&stage), Instant::now());
     for kind in ["expired", "audience", "none", "hs"] {
         let reply = ask(&stage, &server, Some(&idp.token(&stage, kind, "jane")));
         assert_eq!(reply.status, 401, "{kind}: {reply:#?}");
@@ -122,7 +124,10 @@ fn forged_expired_and_foreign_tokens_are_refused_and_ask_the_provider_once() {
             scope.spawn(|| assert_eq!(ask(&stage, &server, Some(token)).status, 401));
         }
     });
-    assert!(idp.key_fetches(&stage) - before <= 1 + 1, "twenty unknown keys cost {before} and more fetches");
+    let fetches = idp.key_fetches(&stage) - before;
+    // One in ten seconds, however long a busy host took for all of this.
+    let most = 1 + began.elapsed().as_secs() / 10;
+    assert!(fetches <= most, "twenty unknown keys cost {fetches} fetches, more than {most}");
     assert_eq!(ask(&stage, &server, Some("opaque")).status, 401);
 
     let reply = ask(&stage, &server, Some(&idp.token(&stage, "good", "joe")));

@@ -130,9 +130,6 @@ fn what_a_session_starts_calls_in_the_name_of_who_signed_in() {
     let (code, transcript) = own.run(&client.shell());
     assert_eq!(code, 0, "an unmodified client without a token: {transcript}");
     assert_eq!(other.call(), "401", "the same user's other session is somebody else's until they sign in");
-    let elsewhere = stage.world().make_cgroup(ELSEWHERE).join("cgroup.procs");
-    let moved = format!("sh -c 'echo $$ > {}; exec {}'", elsewhere.display(), "cat /proc/self/cgroup");
-    assert!(own.run(&moved).1.contains(ELSEWHERE));
     let transcript = client.run(&stage, APP);
     assert!(!transcript.succeeded, "no session at all, in the same cgroup: {transcript:#?}");
 
@@ -163,7 +160,6 @@ fn a_session_that_is_moved_elsewhere_is_nobodys() {
     own.sign_in(&idp, "jane");
     assert_ne!(own.call(), "401");
     let elsewhere = stage.world().make_cgroup(ELSEWHERE).join("cgroup.procs");
-    own.run(&format!("true; echo $PPID > /dev/null; echo 0 > {}", elsewhere.display()));
     writeln!(own.stdin, "echo $$ > {}", elsewhere.display()).expect("tell the shell");
     assert_eq!(own.call(), "401", "another cgroup is another workload");
 }
@@ -199,8 +195,7 @@ fn forged_answers_and_processes_without_a_session_are_refused_and_recorded() {
     assert!(!said.succeeded && said.stderr.contains("login session"), "{said:?}");
 
     let mut own = Session::begin(&stage, 1000);
-    let script = format!("{}/tests/e2e/forge_login.py", env!("CARGO_MANIFEST_DIR"));
-    let script = script.replace("/tests/e2e/", "/peers/e2e/");
+    let script = format!("{}/peers/e2e/forge_login.py", env!("CARGO_MANIFEST_DIR"));
     let (_, answers) = own.run(&format!("python3 {script} {}", socket(&stage)));
     let answers: Vec<Value> = answers.lines().map(|line| serde_json::from_str(line).expect("an answer")).collect();
     assert_eq!(answers.len(), 5, "{answers:?}");

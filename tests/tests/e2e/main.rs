@@ -44,3 +44,4 @@ mod storm;
 mod story;
 mod streaming;
 mod telemetry;
+mod workload_names;

@@ -61,7 +61,7 @@ use crate::{
     },
     config::{self, Config, LinkLayer, OnFailure, RawSockets, TcpScope},
     datapath::{AttachOptions, Attached, CgroupTree, Datapath, Verbosity},
-    identity::Callers,
+    identity::{Callers, host_facts},
     mask::{MaskKey, Masks},
     policy,
     proxy::{Namespaces, Parts, Proxy},
@@ -134,6 +134,10 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     // What can fail without the kernel's help fails before anything is attached: it would stay, and deny.
     let mut socket = origin.bind_admin(&config).await?;
     let mut next = SocketFile::bind_aside(&handover::socket_path(&config.state_dir), Mode::Root).map_err(failed)?;
+    let instance = match &config.host {
+        Some(host) => host_facts(host).await,
+        None => None,
+    };
     let login_socket = config.login.as_ref().map(login::server::bind).transpose().map_err(failed)?;
     let reporting = Reporting::start(&config)?;
     let Attached { datapath, log: kernel_log, takeover, announcements } = Datapath::attach(&AttachOptions {
@@ -152,7 +156,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         tracing::warn!(%error, "the eBPF programs' log has ended");
     });
 
-    let workloads = Arc::new(workloads(&config, &cgroups));
+    let workloads = Arc::new(workloads(&config, &cgroups).with_names(&config).map_err(failed)?);
     let callers = Arc::new(Callers::new(&config).map_err(failed)?);
     let proxy = Proxy::new(Parts {
         datapath: datapath.clone(),
@@ -173,8 +177,12 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     })
     .map_err(failed)?;
 
-    let started =
-        Agent::Started { version: env!("CARGO_PKG_VERSION"), config_digest, boot_id: options.boot_id.clone() };
+    let started = Agent::Started {
+        version: env!("CARGO_PKG_VERSION"),
+        config_digest,
+        boot_id: options.boot_id.clone(),
+        instance,
+    };
     let first = [started, Agent::Attached { takeover }];
     let Begun { namespaces, predecessor } = origin.begin(&log, &options, &proxy, first).await?;
     datapath.set_fail_open(config.intercept.on_failure == OnFailure::Open).map_err(failed)?;

@@ -12,6 +12,7 @@
 mod activity;
 mod attestation;
 mod bound;
+mod cloud;
 mod life;
 mod login;
 mod part;
@@ -27,6 +28,7 @@ use std::{borrow::Cow, time::Duration};
 use uuid::Uuid;
 
 use self::{
+    cloud::{Cloud, Device},
     parts::{
         Actor, ApiPart, App, Connection, Endpoint, FlowPart, HttpPart, HttpResponse, Lifecycle, MessageContext, Policy,
         Resource, Traffic,
@@ -77,7 +79,7 @@ struct Pen {
 impl Pen {
     fn base<'a>(&self, activity: Activity<'a>, rating: (Severity, Status), message: String) -> Base<'a> {
         let (severity, status) = rating;
-        let metadata = Metadata { uid: self.uid, correlation: None, truncated: self.truncated };
+        let metadata = Metadata { uid: self.uid, correlation: None, truncated: self.truncated, in_cloud: false };
         Base { activity, time: self.time, severity, status, status_detail: None, message, duration: None, metadata }
     }
 
@@ -179,7 +181,7 @@ impl Pen {
     fn agent<'a>(&self, agent: &'a Agent) -> AgentRecord<'a> {
         let none = Lifecycle::default();
         let (id, name, message, lifecycle) = match agent {
-            Agent::Started { version, config_digest, boot_id } => {
+            Agent::Started { version, config_digest, boot_id, instance: _ } => {
                 let (config_digest, boot_id) = (Some(config_digest.as_str()), Some(boot_id.as_str()));
                 let lifecycle = Lifecycle { kind: "started", config_digest, boot_id, ..none };
                 (3, "Start", format!("weir {version} started"), lifecycle)
@@ -220,8 +222,14 @@ impl Pen {
             Agent::Tally(reconciliation) => Some(&**reconciliation),
             _ => None,
         };
-        let base = self.base(activity, rating, message);
-        AgentRecord { base, app: App::WEIR, lifecycle, reconciliation }
+        let mut base = self.base(activity, rating, message);
+        let instance = match agent {
+            Agent::Started { instance, .. } => instance.as_ref(),
+            _ => None,
+        };
+        base.metadata.in_cloud = instance.is_some();
+        let (cloud, device) = (instance.map(Cloud::of), instance.map(Device::of));
+        AgentRecord { base, app: App::WEIR, cloud, device, lifecycle, reconciliation }
     }
 }
 

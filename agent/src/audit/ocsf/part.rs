@@ -30,7 +30,7 @@ pub(in crate::audit) fn render_part(time: Timestamp, part: &Part<'_>, uid: Uuid)
         status_detail: None,
         message,
         duration: None,
-        metadata: Metadata { uid, correlation: Some(part.call_id), truncated: false },
+        metadata: Metadata { uid, correlation: Some(part.call_id), truncated: false, in_cloud: false },
     };
     serde_json::to_string(&PartRecord { base, payload_part: part })
 }

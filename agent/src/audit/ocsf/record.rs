@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     super::event::{Mcp, Reconciliation, Verdict},
     EXTENSION_UID, EXTENSION_VERSION, OCSF_VERSION,
+    cloud::{Cloud, Device},
     parts::{
         Actor, ApiPart, App, Connection, Endpoint, FlowPart, HttpPart, HttpResponse, Lifecycle, MessageContext, Policy,
         Resource, Traffic,
@@ -140,6 +141,8 @@ pub(super) struct Metadata {
     /// Joins the records of one call or one flow.
     pub(super) correlation: Option<Uuid>,
     pub(super) truncated: bool,
+    /// Whether the record has `cloud`.
+    pub(super) in_cloud: bool,
 }
 
 impl Serialize for Base<'_> {
@@ -199,7 +202,7 @@ impl Metadata {
             uid: self.uid,
             correlation_uid: self.correlation,
             product: App::WEIR,
-            profiles: class.profiles(),
+            profiles: if self.in_cloud { &["cloud", "host", "weir/weir"] } else { class.profiles() },
             extensions: [Extension { name: "weir", uid: EXTENSION_UID, version: EXTENSION_VERSION }],
             is_truncated: self.truncated.then_some(true),
         }
@@ -310,6 +313,10 @@ pub(super) struct AgentRecord<'a> {
     #[serde(flatten)]
     pub(super) base: Base<'a>,
     pub(super) app: App,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cloud: Option<Cloud<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) device: Option<Device<'a>>,
     pub(super) lifecycle: Lifecycle<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reconciliation: Option<&'a Reconciliation>,

@@ -22,7 +22,7 @@ pub(super) fn fields(open: &OpenCall, time: i64, uid: Uuid) -> serde_json::Resul
     for only_in_request in ["status_detail", "duration"] {
         record.remove(only_in_request);
     }
-    let metadata = Metadata { uid, correlation: Some(open.call_id), truncated: false };
+    let metadata = Metadata { uid, correlation: Some(open.call_id), truncated: false, in_cloud: false };
     put(&mut record, "time", &time)?;
     put(&mut record, "severity_id", &(Severity::Low as u32))?;
     put(&mut record, "status_id", &0)?;

@@ -9,7 +9,7 @@ const UID_: &str = "0a1b2c3d_4e5f_6071_8293_a4b5c6d7e8f9";
 const STATIC: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
 fn box_(runtime: &'static str) -> Container {
-    Container { id: ID.into(), runtime }
+    Container::of_path(ID, runtime)
 }
 fn pod(runtime: &'static str) -> Owner {
     Owner::Pod { uid: UID.into(), container: Some(box_(runtime)) }

@@ -12,6 +12,7 @@ fn workload(audit_session: Option<u32>, unit: &str) -> Workload {
     Workload {
         kind: WorkloadKind::User,
         id: "user/1000".into(),
+        name: "user/1000".into(),
         cgroup: None,
         cgroup_id: CgroupId(1),
         unit: Some(unit.into()),

@@ -1,0 +1,221 @@
+//! Pods by the kubelet's list (`GET /pods`, a v1 `PodList`): names, service account, labels, owner, containers.
+//!
+//! It needs leave to get `nodes/pods` (Kubernetes' fine-grained kubelet authorization), or `nodes/proxy` before that.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+use url::Url;
+
+use super::{
+    Pod, PodOwner, Workload,
+    fetch::{FetchError, Fetcher},
+    roster::Roster,
+};
+use crate::config::Kubernetes;
+
+/// Largest list, in bytes.
+const LIST_BYTES: usize = 64 << 20;
+/// Most labels of a pod that records keep.
+const LABELS: usize = 64;
+
+/// Asks the kubelet.
+#[derive(Debug)]
+pub(super) struct Kubelet {
+    url: Url,
+    fetcher: Fetcher,
+    pods: Roster<Known>,
+}
+
+/// What is known of a pod.
+#[derive(Debug, PartialEq, Eq)]
+struct Known {
+    pod: Pod,
+    /// Name and image, by the runtime's container id.
+    containers: HashMap<String, (String, String)>,
+}
+
+/// Why there is no list.
+#[derive(Debug, thiserror::Error)]
+enum ListError {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error("the kubelet's answer is no list of pods: {0}")]
+    Read(#[from] serde_json::Error),
+}
+
+impl Kubelet {
+    /// # Errors
+    /// When the roots that verify it cannot be read.
+    pub(super) fn new(config: &Kubernetes) -> Result<Self, FetchError> {
+        let fetcher = Fetcher::new(Some(&config.ca), Some(&config.token_file))?;
+        let mut url = config.address();
+        url.set_path("/pods");
+        Ok(Self { url, fetcher, pods: Roster::new("the kubelet") })
+    }
+
+    /// Adds what it says of a pod and its container.
+    pub(super) async fn name(&self, workload: &mut Workload) {
+        let Some(pod) = &workload.pod else { return };
+        let container = workload.container.as_ref().map(|container| container.id.clone());
+        let has_container = |known: &Known| container.as_ref().is_none_or(|id| known.containers.contains_key(id));
+        let Some(known) = self.pods.find(&pod.uid, has_container, async || self.list().await).await else { return };
+        workload.pod = Some(known.pod.clone());
+        let named = container.and_then(|id| known.containers.get(&id));
+        if let (Some(container), Some((name, image))) = (&mut workload.container, named) {
+            container.name = Some(name.clone());
+            container.image = Some(image.clone());
+        }
+    }
+
+    /// Asks anew, if that is due.
+    pub(super) async fn refresh(&self) {
+        self.pods.refresh(async || self.list().await).await;
+    }
+
+    async fn list(&self) -> Result<Vec<(String, Known)>, ListError> {
+        read(&self.fetcher.get(&self.url, LIST_BYTES).await?).map_err(ListError::Read)
+    }
+}
+
+#[derive(Deserialize)]
+struct PodList {
+    #[serde(default)]
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    uid: String,
+    name: String,
+    namespace: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    owner_references: Vec<Reference>,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    kind: String,
+    name: String,
+    #[serde(default)]
+    controller: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    service_account_name: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Status {
+    container_statuses: Vec<ContainerStatus>,
+    init_container_statuses: Vec<ContainerStatus>,
+    ephemeral_container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerStatus {
+    name: String,
+    #[serde(default)]
+    image: String,
+    #[serde(rename = "containerID", default)]
+    container_id: String,
+    #[serde(default)]
+    last_state: LastState,
+}
+
+#[derive(Default, Deserialize)]
+struct LastState {
+    terminated: Option<Terminated>,
+}
+
+#[derive(Deserialize)]
+struct Terminated {
+    #[serde(rename = "containerID", default)]
+    container_id: String,
+}
+
+fn read(text: &[u8]) -> serde_json::Result<Vec<(String, Known)>> {
+    let list: PodList = serde_json::from_slice(text)?;
+    Ok(list.items.into_iter().flat_map(Item::known).collect())
+}
+
+impl Item {
+    /// By the pod's uid, and for a static pod also by its manifest's hash, which is what its cgroup is called by.
+    fn known(self) -> impl Iterator<Item = (String, Known)> {
+        let Self { metadata, spec, status } = self;
+        let Metadata { uid, name, namespace, labels, mut annotations, owner_references } = metadata;
+        let owner = owner_references.into_iter().find(|reference| reference.controller);
+        let pod = Pod {
+            uid: uid.clone(),
+            name: Some(name),
+            namespace: Some(namespace),
+            service_account: spec.service_account_name,
+            labels: labels.into_iter().take(LABELS).collect(),
+            owner: owner.map(|Reference { kind, name, .. }| PodOwner { kind, name }),
+        };
+        let Status { container_statuses, init_container_statuses, ephemeral_container_statuses } = status;
+        let statuses =
+            container_statuses.into_iter().chain(init_container_statuses).chain(ephemeral_container_statuses);
+        let mut containers = HashMap::new();
+        for ContainerStatus { name, image, container_id, last_state } in statuses {
+            let former = last_state.terminated.map(|terminated| terminated.container_id);
+            for id in std::iter::once(container_id).chain(former) {
+                // `containerd://<id>`
+                if let Some((_, id)) = id.split_once("://") {
+                    containers.insert(id.to_owned(), (name.clone(), image.clone()));
+                }
+            }
+        }
+        let hash = annotations.remove("kubernetes.io/config.hash").filter(|hash| *hash != uid);
+        let of_hash = hash.map(|hash| {
+            let pod = Pod { uid: hash.clone(), ..pod.clone() };
+            (hash, Known { pod, containers: containers.clone() })
+        });
+        std::iter::once((uid, Known { pod, containers })).chain(of_hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kubelets_list_names_pods_and_containers() {
+        let text = include_bytes!("kubelet/pods.json");
+        let known: HashMap<_, _> = read(text).unwrap().into_iter().collect();
+        let agent = &known["6a1c0b52-3f0e-4a53-9d57-8a1e5a3f2c11"];
+        assert_eq!(agent.pod.namespace.as_deref(), Some("payments"));
+        assert_eq!(agent.pod.name.as_deref(), Some("agent-7c9d8f6b54-x2v9k"));
+        assert_eq!(agent.pod.service_account.as_deref(), Some("agent"));
+        assert_eq!(agent.pod.labels["app"], "agent");
+        assert_eq!(agent.pod.owner, Some(PodOwner { kind: "ReplicaSet".into(), name: "agent-7c9d8f6b54".into() }));
+        let (name, image) = &agent.containers[&"a".repeat(64)];
+        assert_eq!((name.as_str(), image.as_str()), ("app", "registry.example.com/agent:1.4.2"));
+        assert_eq!(agent.containers[&"b".repeat(64)].0, "app", "the container before the restart");
+        assert_eq!(agent.containers[&"c".repeat(64)].0, "setup");
+
+        let hash = "0123456789abcdef0123456789abcdef";
+        assert_eq!(known[hash].pod.name.as_deref(), Some("kube-proxy-node-1"));
+        assert_eq!(known[hash].pod.uid, hash, "the uid that the cgroup has");
+        assert_eq!(known.len(), 4, "two pods, one of them static, and one that has just been made");
+        assert!(read(b"{}").unwrap().is_empty() && read(b"Unauthorized").is_err());
+    }
+}
