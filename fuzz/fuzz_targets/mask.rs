@@ -11,7 +11,7 @@ use weir::{
 
 static MASKS: LazyLock<Masks> = LazyLock::new(|| {
     let paths = ["$..a", "$.b[1:]", "$..[?@.c]"].map(String::from).into();
-    Masks::compile(&[Mask { name: None, paths, endpoints: vec![], tools: vec![] }]).expect("these paths are valid")
+    Masks::compile(&[Mask { paths, ..Mask::default() }]).expect("these paths are valid")
 });
 
 /// Whether a value is left under the key `a`.

@@ -1,6 +1,7 @@
 //! What the end-to-end tests share.
 
 pub mod clock;
+pub mod corpus;
 pub mod dns;
 pub mod fixture;
 pub mod raw;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::CallerRule;
+use super::{Budget, CallerRule, ServerRequests};
 
 /// `[[endpoint]]`: one registered MCP server.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -37,6 +37,12 @@ pub struct Endpoint {
     /// Whose tokens say who calls, and who may.
     #[serde(default)]
     pub caller: Option<CallerRule>,
+    /// What the server may ask of its clients.
+    #[serde(default)]
+    pub server_requests: ServerRequests,
+    /// How much of it a workload may use.
+    #[serde(default)]
+    pub budget: Budget,
 }
 
 /// `endpoint.other_paths`.

@@ -183,6 +183,8 @@ mod tests {
             other_names: super::super::OtherNames::Verified,
             upstream_ca: None,
             caller: None,
+            server_requests: crate::config::ServerRequests::default(),
+            budget: crate::config::Budget::default(),
         }
     }
 

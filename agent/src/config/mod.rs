@@ -10,6 +10,7 @@ mod checkpoint;
 mod endpoint;
 mod endpoints;
 mod error;
+mod guard;
 mod host;
 mod load;
 mod login;
@@ -37,10 +38,11 @@ pub use endpoint::{Endpoint, OtherNames, OtherPaths};
 pub use endpoints::{Endpoints, EndpointsError, PortEndpoints, Registered};
 pub(crate) use error::render;
 pub use error::{ConfigError, Position, Problem};
+pub use guard::{Budget, Guard, GuardStance, Permission, ServerRequests};
 pub use host::{Host, HostError, HostPattern};
 pub use load::{load, load_with_files};
 pub use login::Login;
-pub use mask::Mask;
+pub use mask::{Detector, Mask, MaskStyle};
 pub use objects::Objects;
 pub use paths::{NormalPath, PathRefusal, Paths, normal_path};
 pub use policy::{Policy, Stance};
@@ -72,6 +74,9 @@ pub struct Config {
     /// Who may do what.
     #[serde(default)]
     pub policy: Policy,
+    /// What only MCP has to be watched for.
+    #[serde(default)]
+    pub guard: Guard,
     /// The write-ahead log.
     #[serde(default)]
     pub audit: Audit,
@@ -248,6 +253,7 @@ impl Default for Config {
             endpoints: Vec::new(),
             masks: Vec::new(),
             policy: Policy::default(),
+            guard: Guard::default(),
             audit: Audit::default(),
             tls: Tls::default(),
             limits: Limits::default(),

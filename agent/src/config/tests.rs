@@ -115,7 +115,7 @@ listen = "tcp:1"
             "16:9: an endpoint without a port; name at least one, or leave the key out for 443",
             "18:8: `one` is already the name of endpoint 2; give each endpoint its own name",
             "19:10: `x.example` port 1 already belongs to endpoint `one two`; merge the two, or give them different hosts or ports",
-            "23:9: a mask without a path; name at least one, as in `paths = [\"$..email\"]`",
+            "23:9: a mask without a path or a detector; name at least one, as in `paths = [\"$..email\"]` or `detectors = [\"aws_key\"]`",
             "24:14: no endpoint is named `oen`; did you mean `one`?",
             "25:1: `mask-2` is already the name of mask 1; give each mask its own name",
             "27:15: `t` twice; keep one of them",

@@ -8,9 +8,9 @@ use std::{
 };
 
 use super::{
-    Config, Endpoint, HostPattern, Mask, Paths, TcpScope, Unregistered, caller,
+    Config, Endpoint, HostPattern, Paths, TcpScope, Unregistered, caller, guard,
     load::{Findings, Step},
-    login, objects, policy, ranges, sinks, workloads,
+    login, mask, objects, policy, ranges, sinks, workloads,
 };
 
 /// Longest path of a unix socket: `sun_path` with its final zero byte (unix(7)).
@@ -23,7 +23,8 @@ pub(super) fn meaning(config: &Config, findings: &mut Findings<'_>) {
     directories(config, findings);
     intercept(config, findings);
     endpoints(config, findings);
-    masks(config, findings);
+    mask::meaning(config, findings);
+    guard::meaning(config, findings);
     policy::meaning(&config.policy, findings);
     limits(config, findings);
     sinks::meaning(&config.audit, findings);
@@ -188,42 +189,18 @@ fn path_prefix(path: &str, place: &[Step<'_>], findings: &mut Findings<'_>) {
     }
 }
 
-fn masks(config: &Config, findings: &mut Findings<'_>) {
-    let known: HashSet<&str> = config.endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
-    let mut names = HashMap::new();
-    for (i, mask) in config.masks.iter().enumerate() {
-        let Mask { name: own, paths, endpoints, tools } = mask;
-        let place = |key| ["mask".into(), i.into(), Step::Key(key)];
-        if let Some(own) = own {
-            name(own, &place("name"), findings);
-        }
-        let effective = own.clone().unwrap_or_else(|| format!("mask-{}", i + 1));
-        if let Some(first) = names.insert(effective.clone(), i) {
-            let message = format!("`{effective}` is already the name of mask {}", first + 1);
-            findings.add(&place("name"), message, "give each mask its own name");
-        }
-        if paths.is_empty() {
-            findings.add(&place("paths"), "a mask without a path", "name at least one, as in `paths = [\"$..email\"]`");
-        }
-        for (j, endpoint) in endpoints.iter().enumerate().filter(|(_, name)| !known.contains(name.as_str())) {
-            let place = ["mask".into(), i.into(), "endpoints".into(), j.into()];
-            let near = known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, endpoint));
-            let hint = near.map_or("register it first".to_owned(), |near| format!("did you mean `{near}`?"));
-            findings.add(&place, format!("no endpoint is named `{endpoint}`"), hint);
-        }
-        each_once(endpoints, &place("endpoints"), findings);
-        each_once(tools, &place("tools"), findings);
-    }
-}
-
-fn each_once<T: Eq + Hash + std::fmt::Display>(items: &[T], place: &[Step<'_>; 3], findings: &mut Findings<'_>) {
+pub(super) fn each_once<T: Eq + Hash + std::fmt::Display>(
+    items: &[T],
+    place: &[Step<'_>; 3],
+    findings: &mut Findings<'_>,
+) {
     let mut seen = HashSet::new();
     for (j, item) in items.iter().enumerate().filter(|(_, item)| !seen.insert(*item)) {
         findings.add(&[place[0], place[1], place[2], j.into()], format!("`{item}` twice"), "keep one of them");
     }
 }
 
-fn name(name: &str, place: &[Step<'_>], findings: &mut Findings<'_>) {
+pub(super) fn name(name: &str, place: &[Step<'_>], findings: &mut Findings<'_>) {
     let fits = (1..=MAX_NAME).contains(&name.len());
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     if !(fits && plain) {

@@ -1,10 +1,11 @@
-//! `[[mask]]`: replaces the values that a rule selects, before a record is written. Knows JSON text and `JSONPath`
-//! (RFC 9535), nothing else.
+//! `[[mask]]`: replaces the values that a rule selects by `JSONPath` (RFC 9535) or that its detectors find, before a record is
+//! written, and in what the other side gets where the rule says `inline`. Knows JSON text, nothing else.
 //!
-//! A masked value becomes the string `[masked:<rule>:<16 hex digits>]`. The digits are the first 8 bytes of an
-//! HMAC-SHA256 under the host's or fleet's key over the value's canonical JSON text: equal values have equal digits whatever
-//! the rule, so records correlate without revealing. (Numbers are equal as doubles are, beyond 64 bits.) What is not
-//! masked stays as it was, byte for byte.
+//! A value becomes a string, by the rule's style: `[masked:<rule>]`, `[masked:<rule>:<16 hex digits>]` or
+//! `[masked:<rule>:…<end>]`; `<rule>` is `<name>/<detector>` where a detector found it. The digits are the first 8 bytes of an
+//! HMAC-SHA256 under the host's or fleet's key: over the value's canonical JSON text where a path selects it, over the text
+//! itself where a detector finds it. Equal values have equal digits whatever the rule, so records correlate without
+//! revealing. (Numbers are equal as doubles are, beyond 64 bits.) What is not masked stays as it was, byte for byte.
 //!
 //! A text that cannot be masked (not JSON, the same key twice, nested beyond 127 levels, a number beyond a double) is
 //! replaced as a whole, never kept in the clear.
@@ -12,11 +13,27 @@
 //! Paths are over the whole JSON-RPC message: `$.params…`, `$.result…`, `$.error…`. Mask the message, then take its
 //! parts with [`Masked::at`].
 //!
-//! Fuzzed by `cargo +nightly fuzz run mask` (with `cargo-fuzz`, from the repository's root).
+//! | file | job |
+//! |---|---|
+//! | `detect` | finds values in text; a file for each family |
+//! | `select` | what the paths select |
+//! | `walk` | one pass over the text: what is to be replaced |
+//! | `layer` | text behind escapes, and the way back |
+//! | `place` | what the protocol needs as it is |
+//! | `stand_in`, `key` | what stands in place of a value |
+//! | `splice` | the text put together again |
+//!
+//! Fuzzed by `cargo +nightly fuzz run mask` and `… detect` (with `cargo-fuzz`, from the repository's root).
 
+mod detect;
 mod key;
+mod layer;
+mod place;
+mod select;
 mod splice;
+mod stand_in;
 mod strict;
+mod walk;
 
 use std::sync::Arc;
 
@@ -25,7 +42,7 @@ use serde_json_path::JsonPath;
 pub use key::MaskKey;
 pub use splice::{Masked, UNREADABLE};
 
-use crate::config;
+use crate::config::{self, Detector, MaskStyle};
 
 /// Whether a text that was masked may have something masked in it. It may be wrong only where it says yes.
 pub fn may_be_masked(text: &str) -> bool {
@@ -42,6 +59,9 @@ pub struct Masks {
 struct Rule {
     name: String,
     paths: Vec<JsonPath>,
+    detectors: Vec<Detector>,
+    style: MaskStyle,
+    inline: bool,
     /// Empty means every endpoint.
     endpoints: Vec<String>,
     /// Empty means every message, also those of no tool.
@@ -52,8 +72,8 @@ struct Rule {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MaskError {
     /// A rule that selects nothing.
-    #[error("mask \"{rule}\" has no paths; add one or remove the rule")]
-    NoPaths {
+    #[error("mask \"{rule}\" has neither paths nor detectors; add one or remove the rule")]
+    Nothing {
         /// Its name.
         rule: String,
     },
@@ -80,16 +100,17 @@ impl Masks {
 
     /// The rules for the messages of one call. `tool` is the tool of a `tools/call`; keep the selection for its response.
     pub fn for_call(&self, endpoint: &str, tool: Option<&str>) -> Selected {
-        let rules = self.rules.iter().filter(|rule| rule.applies(endpoint, tool));
-        Selected { rules: rules.cloned().collect() }
+        let rules: Vec<_> = self.rules.iter().filter(|rule| rule.applies(endpoint, tool)).cloned().collect();
+        let inline = rules.iter().filter(|rule| rule.inline).cloned().collect();
+        Selected { record: Way::of(rules), inline: Way::of(inline) }
     }
 }
 
 impl Rule {
     fn compile(position: usize, rule: &config::Mask) -> Result<Self, MaskError> {
         let name = rule.name.clone().unwrap_or_else(|| format!("mask-{position}"));
-        if rule.paths.is_empty() {
-            return Err(MaskError::NoPaths { rule: name });
+        if rule.paths.is_empty() && rule.detectors.is_empty() {
+            return Err(MaskError::Nothing { rule: name });
         }
         let compile = |path: &String| {
             JsonPath::parse(path).map_err(|error| MaskError::Path {
@@ -100,7 +121,8 @@ impl Rule {
             })
         };
         let paths = rule.paths.iter().map(compile).collect::<Result<_, _>>()?;
-        Ok(Self { name, paths, endpoints: rule.endpoints.clone(), tools: rule.tools.clone() })
+        let config::Mask { detectors, style, inline, endpoints, tools, .. } = rule.clone();
+        Ok(Self { name, paths, detectors, style, inline, endpoints, tools })
     }
 
     fn applies(&self, endpoint: &str, tool: Option<&str>) -> bool {
@@ -113,14 +135,60 @@ impl Rule {
 /// The rules that apply to one call, in the order of the configuration. Cheap to clone and to keep.
 #[derive(Debug, Clone, Default)]
 pub struct Selected {
+    record: Way,
+    inline: Way,
+}
+
+/// The rules of one way that a message goes: to the record, or on to the other side.
+#[derive(Debug, Clone, Default)]
+struct Way {
     rules: Vec<Arc<Rule>>,
+    detectors: detect::Set,
+    has_paths: bool,
+}
+
+impl Way {
+    fn of(rules: Vec<Arc<Rule>>) -> Self {
+        let detectors = detect::Set::of(rules.iter().flat_map(|rule| rule.detectors.iter().copied()));
+        let has_paths = rules.iter().any(|rule| !rule.paths.is_empty());
+        Self { rules, detectors, has_paths }
+    }
+
+    /// The first rule that asks a detector.
+    fn rule_of(&self, detector: Detector) -> Option<&Arc<Rule>> {
+        self.rules.iter().find(|rule| rule.detectors.contains(&detector))
+    }
 }
 
 impl Selected {
-    /// Masks one message. Nothing is parsed when no rule applies. Where rules meet, the outer value is replaced as a whole, by
-    /// the first rule that selects it.
+    /// Masks one message for the record. Nothing is parsed when no rule applies. Where rules meet, the outer value is replaced
+    /// as a whole, by the first rule that selects it.
     pub fn apply<'t>(&self, message: &'t str, key: &MaskKey) -> Masked<'t> {
-        if self.rules.is_empty() { Masked::untouched(message) } else { splice::mask(message, &self.rules, key) }
+        if self.record.rules.is_empty() {
+            Masked::untouched(message)
+        } else {
+            splice::message(message, &self.record, key, false)
+        }
+    }
+
+    /// Masks one message for the other side, by the rules that say `inline`. The members that the protocol needs stay as they
+    /// are (ids, cursors, `requestState`, task ids, progress tokens), also where a rule selects what holds them.
+    pub fn inline<'t>(&self, message: &'t str, key: &MaskKey) -> Masked<'t> {
+        if self.inline.rules.is_empty() {
+            Masked::untouched(message)
+        } else {
+            splice::message(message, &self.inline, key, true)
+        }
+    }
+
+    /// Masks a text that stands in the record beside the message, such as a URI, by the detectors alone.
+    pub fn plain<'t>(&self, text: &'t str, key: &MaskKey) -> Masked<'t> {
+        if self.record.detectors.is_empty() { Masked::untouched(text) } else { splice::plain(text, &self.record, key) }
+    }
+
+    /// Whether a rule asks for masks towards the other side.
+    pub fn has_inline(&self) -> bool {
+        !self.inline.rules.is_empty()
     }
 }
 

@@ -5,9 +5,11 @@ use serde_json::{Value, value::RawValue};
 
 use super::*;
 
+mod found;
+
 fn rule(name: &str, paths: &[&str]) -> config::Mask {
     let paths = paths.iter().map(|path| (*path).to_owned()).collect();
-    config::Mask { name: Some(name.into()), paths, endpoints: Vec::new(), tools: Vec::new() }
+    config::Mask { name: Some(name.into()), paths, ..config::Mask::default() }
 }
 
 fn key() -> MaskKey {
@@ -105,7 +107,7 @@ fn nothing_is_parsed_when_no_rule_applies() {
     ])
     .unwrap();
     let names = |endpoint: &str, tool: Option<&str>| -> Vec<String> {
-        masks.for_call(endpoint, tool).rules.iter().map(|rule| rule.name.clone()).collect()
+        masks.for_call(endpoint, tool).record.rules.iter().map(|rule| rule.name.clone()).collect()
     };
     assert_eq!(names("billing", Some("charge")), ["e", "t"]);
     assert_eq!(names("billing", None), ["e"]);
@@ -134,7 +136,7 @@ fn parts_are_read_from_the_masked_text() {
 #[test]
 fn faults_name_rule_path_and_position() {
     let error = |rule: config::Mask| Masks::compile(&[rule]).unwrap_err().to_string();
-    assert_eq!(error(rule("card", &[])), "mask \"card\" has no paths; add one or remove the rule");
+    assert_eq!(error(rule("card", &[])), "mask \"card\" has neither paths nor detectors; add one or remove the rule");
     let text = error(config::Mask { name: None, ..rule("", &["$.ok", "$.params["]) });
     assert!(
         text.starts_with("mask \"mask-1\": \"$.params[\" is not a JSONPath query (RFC 9535) at position "),
@@ -221,7 +223,7 @@ proptest! {
         // Every selected place, or one above it, holds a token: equal values the same one, other values another.
         let mut digits: BTreeMap<String, String> = BTreeMap::new();
         let mut places = BTreeSet::new();
-        for path in selected.rules.iter().flat_map(|rule| &rule.paths) {
+        for path in selected.record.rules.iter().flat_map(|rule| &rule.paths) {
             places.extend(path.query_located(&before).locations().map(serde_json_path::NormalizedPath::to_json_pointer));
         }
         let outer: Vec<_> =

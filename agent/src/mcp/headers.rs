@@ -6,7 +6,7 @@
 //! Nothing in the agent decides by them.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Class, Refusal};
 
@@ -46,6 +46,17 @@ pub fn decode(value: &str) -> Option<String> {
     String::from_utf8(STANDARD.decode(payload).ok()?).ok()
 }
 
+/// A value as a header may carry it (2026-07-28, "Value Encoding"): as it is, or in base64 where it could be read otherwise.
+pub fn encode(value: &str) -> HeaderValue {
+    let is_plain = value.bytes().all(|b| matches!(b, b' '..=b'~'))
+        && value.trim_matches(' ').len() == value.len()
+        && !(value.starts_with("=?base64?") && value.ends_with("?="));
+    let plain = HeaderValue::from_str(value).ok().filter(|_| is_plain);
+    let encoded = || HeaderValue::from_str(&format!("=?base64?{}?=", STANDARD.encode(value)));
+    // Base64 is always a header's value.
+    plain.or_else(|| encoded().ok()).unwrap_or_else(|| HeaderValue::from_static(""))
+}
+
 /// A refusal that the modern era has a code for.
 pub(crate) fn mismatch(rule: &'static str, reason: impl Into<String>) -> Refusal {
     Refusal::new(rule, Class::HeaderMismatch, reason)
@@ -79,6 +90,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_encoded_is_decoded_again() {
+        for value in ["us-west1", "a b", " padded ", "é", "", "=?base64?literal?=", "a\nb", "\u{7f}"] {
+            assert_eq!(decode(encode(value).to_str().unwrap()).as_deref(), Some(value));
+        }
+        assert_eq!(encode("a b"), "a b");
+    }
+
+    #[test]
     fn a_header_is_single_and_printable() {
         let mut headers = HeaderMap::new();
         assert_eq!(session_id(&headers).unwrap(), None);
@@ -87,7 +106,7 @@ mod tests {
         headers.append(SESSION_ID, "abc".parse().unwrap());
         assert_eq!(session_id(&headers).unwrap_err().rule, "header-duplicate");
         for value in [&b"a\tb"[..], b"\xc3\xa9"] {
-            headers.insert(SESSION_ID, http::HeaderValue::from_bytes(value).unwrap());
+            headers.insert(SESSION_ID, HeaderValue::from_bytes(value).unwrap());
             assert_eq!(session_id(&headers).unwrap_err().rule, "header-characters");
         }
     }

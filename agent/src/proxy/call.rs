@@ -11,7 +11,9 @@ use super::{
     body::{self, Body, BoxError},
     caller,
     calls::{Asker, OpenCall, Scope},
+    guards,
     http::{Connection, unrecordable},
+    inline,
     judge::{self, Admitted, Judged, Sentence},
     pending::Pending,
     receive::{reads_as_json_rpc, receive},
@@ -20,7 +22,7 @@ use super::{
 };
 use crate::{
     audit::{event::Phase, log::AppendError},
-    mcp::{self, Answer, Asked, Class, Era, Id, Kind, Message, Params, Refusal},
+    mcp::{self, Answer, Asked, Class, Era, Id, Kind, Params, Refusal},
 };
 
 /// Takes one POST from its first byte to the last byte of its response.
@@ -75,6 +77,7 @@ pub(crate) async fn post(
             (admitted.as_batch(&mut head.headers, received.trailers), admitted, judged)
         }
     };
+    let (received, admitted) = inline::request(&connection.shared, &facts, &mut head.headers, received, admitted);
     let mut pending = match enter(connection, &facts, scope, &admitted).await {
         Ok(pending) => pending,
         Err(refusal) => return refuse::all(connection, &facts, &messages, &refusal, legacy.as_ref()).await,
@@ -162,6 +165,7 @@ async fn admit(
     // All are entered before the first is recorded: what fails here fails for all.
     for (message, _) in &admitted.messages {
         if let Some(call) = OpenCall::of(&connection.shared, message, Params::of(message), facts, Asker::Client) {
+            guards::book(&connection.shared, facts, &call)?;
             pending.open(&call)?;
         }
     }
@@ -175,7 +179,7 @@ async fn admit(
             },
             Kind::Notification { method, .. } => notified(connection, facts, &pending.scope, judged, method).await,
             Kind::Response { id, answer } => {
-                answered(connection, facts, &pending.scope, message, id.as_ref(), answer).await
+                answered(connection, facts, &pending.scope, judged, id.as_ref(), answer).await
             }
         };
         recorded.map_err(|error| {
@@ -226,18 +230,17 @@ async fn answered(
     connection: &Connection,
     facts: &Arc<ExchangeFacts>,
     scope: &Scope,
-    message: &Message,
+    Judged { message, edits, .. }: Judged<'_>,
     id: Option<&Id>,
     answer: &Answer,
 ) -> Result<(), AppendError> {
     let shared = &connection.shared;
     if let Some(asked) = id.and_then(|id| shared.calls.find(scope, Asker::Server, id)) {
-        shared.record_end(&asked, Some(message), outcome_of(&asked, answer), None, Vec::new()).await?;
+        shared.record_end(&asked, Some(message), outcome_of(&asked, answer), None, edits.to_vec()).await?;
         shared.calls.close(scope, &asked);
         return Ok(());
     }
     // Nobody was seen asking: passed on like any message, and recorded as what it claims to be.
-    shared
-        .record_message(facts, Some(message), Note::allowed(Phase::ClientResponse, Uuid::now_v7(), None, None, None))
-        .await
+    let note = Note { edits: edits.to_vec(), ..Note::allowed(Phase::ClientResponse, Uuid::now_v7(), None, None, None) };
+    shared.record_message(facts, Some(message), note).await
 }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     audit::event::{Payload, StreamEvents},
+    guard,
     mcp::{self, Id, Kind, Message, Params, calls::OpenError},
     telemetry::CallSpan,
 };
@@ -79,10 +80,15 @@ pub(crate) struct OpenCall {
     pub(crate) session: OnceLock<String>,
     /// What telemetry tells of it.
     pub(crate) span: CallSpan,
+    /// Its place among the calls that may wait at once.
+    pub(crate) place: OnceLock<guard::Place>,
+    /// What a guard said of its response.
+    pub(crate) finding: OnceLock<guard::Finding>,
     /// When the request was recorded.
     pub(crate) started: Instant,
     /// What is kept of the stream before the response.
     pub(crate) events: Mutex<StreamEvents>,
+    edited_events: AtomicBool,
     cancelled: AtomicBool,
     ended: AtomicBool,
 }
@@ -115,8 +121,11 @@ impl OpenCall {
             name: params.target,
             progress_token: params.progress_token,
             session: OnceLock::new(),
+            place: OnceLock::new(),
+            finding: OnceLock::new(),
             started: Instant::now(),
             events: Mutex::default(),
+            edited_events: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         }))
@@ -142,6 +151,11 @@ impl OpenCall {
         self.ended.load(Ordering::Acquire)
     }
 
+    /// Whether the client got a notification in another form than the server sent it.
+    pub(crate) fn has_edited_events(&self) -> bool {
+        self.edited_events.load(Ordering::Acquire)
+    }
+
     /// Notes that the client asked to cancel.
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
@@ -152,8 +166,10 @@ impl OpenCall {
         self.cancelled.load(Ordering::Acquire)
     }
 
-    /// Counts a notification that arrived before the response, and keeps it while there is room.
-    pub(crate) fn note_event(&self, masked: impl FnOnce() -> Option<Payload>) {
+    /// Counts a notification that arrived before the response, and keeps it while there is room. `edited` says whether the
+    /// client gets it in another form.
+    pub(crate) fn note_event(&self, edited: bool, masked: impl FnOnce() -> Option<Payload>) {
+        self.edited_events.fetch_or(edited, Ordering::AcqRel);
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         events.count += 1;
         let kept_bytes: usize = events.kept.iter().map(|payload| payload.text().len()).sum();

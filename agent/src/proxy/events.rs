@@ -21,8 +21,8 @@ use super::{
     body::{self, Body, BoxError, Feed},
     calls::{Asker, OpenCall, Scope},
     decode::Coding,
-    judge,
-    record::{ExchangeFacts, Note, outcome_of},
+    guards, inline, judge,
+    record::{self, ExchangeFacts, Note, outcome_of},
     upstream::Conn,
 };
 use crate::{
@@ -192,12 +192,18 @@ impl Stream {
 
     /// Records one message from the server. Returns the message that is delivered in its place, where a rule changed it.
     pub(super) async fn hear(&self, message: &Message) -> Result<Option<Bytes>, AppendError> {
+        let endpoint = self.facts.endpoint.name();
         match &message.kind {
             Kind::Response { id, answer } => self.hear_response(message, id.as_ref(), answer).await,
-            Kind::Request { .. } => {
+            Kind::Request { id, method, .. } => {
+                let denied = guards::server_request(&self.facts, method, id);
                 let Some(call) = OpenCall::of(&self.shared, message, Params::of(message), &self.facts, Asker::Server)
                 else {
                     return Ok(None);
+                };
+                let masked = match &denied {
+                    Some(_) => None,
+                    None => self.shared.inline(endpoint, None, &message.raw),
                 };
                 if let Some(scope) = self.scope() {
                     // A full table costs the join of the two records, not the records.
@@ -206,16 +212,21 @@ impl Stream {
                 let (method, shown) = (Some(call.method.as_str()), call.shown_name.clone());
                 let note = Note {
                     span: Some(&call.span),
+                    verdict: denied.as_ref().map_or_else(record::allow, |(finding, _)| guards::verdict(finding)),
+                    edits: edits(denied.is_some(), masked.is_some()),
                     ..Note::allowed(Phase::ServerRequest, call.call_id, method, call.tool(), shown)
                 };
-                self.shared.record_message(&self.facts, Some(message), note).await.map(|()| None)
+                self.shared.record_message(&self.facts, Some(message), note).await?;
+                Ok(denied.map(|(_, instead)| instead).or(masked))
             }
             Kind::Notification { .. } => {
-                if let Some(call) = self.call_of_notification(message) {
-                    let endpoint = self.facts.endpoint.name();
-                    call.note_event(|| self.shared.masked_event(endpoint, call.tool(), &message.raw));
+                let call = self.call_of_notification(message);
+                let masked = self.shared.inline(endpoint, call.and_then(|call| call.tool()), &message.raw);
+                if let Some(call) = call {
+                    let kept = || self.shared.masked_event(endpoint, call.tool(), &message.raw);
+                    call.note_event(masked.is_some(), kept);
                 }
-                Ok(None)
+                Ok(masked)
             }
         }
     }
@@ -228,19 +239,29 @@ impl Stream {
         id: Option<&Id>,
         answer: &Answer,
     ) -> Result<Option<Bytes>, AppendError> {
+        let endpoint = self.facts.endpoint.name();
         let Some((scope, call)) = id.and_then(|id| self.asked(id)).filter(|(_, call)| !call.has_ended()) else {
             let outcome = if matches!(answer, Answer::Error(_)) { Outcome::Error } else { Outcome::Ok };
-            let note =
-                Note { outcome: Some(outcome), ..Note::allowed(Phase::Response, Uuid::now_v7(), None, None, None) };
-            return self.shared.record_message(&self.facts, Some(message), note).await.map(|()| None);
+            let masked = self.shared.inline(endpoint, None, &message.raw);
+            let note = Note {
+                outcome: Some(outcome),
+                edits: edits(false, masked.is_some()),
+                ..Note::allowed(Phase::Response, Uuid::now_v7(), None, None, None)
+            };
+            return self.shared.record_message(&self.facts, Some(message), note).await.map(|()| masked);
         };
         let visible = judge::visible(&self.shared, &call, answer);
-        let mut edits = self.edits.clone();
-        edits.extend(visible.is_some().then_some("catalogue"));
-        self.shared.record_end(&call, Some(message), outcome_of(&call, answer), self.status, edits).await?;
+        let visible = visible.map(|result| judge::with_result(message, answer, &result));
+        let guarded = guards::response(&self.shared, &call, visible.as_ref().unwrap_or(&message.raw));
+        let said = guarded.as_ref().or(visible.as_ref()).unwrap_or(&message.raw);
+        let masked = self.shared.inline(endpoint, call.tool(), said);
+        let mut made = self.edits.clone();
+        made.extend(visible.is_some().then_some("catalogue"));
+        made.extend(edits(guarded.is_some(), masked.is_some()));
+        self.shared.record_end(&call, Some(message), outcome_of(&call, answer), self.status, made).await?;
         self.shared.versions.learn(scope, &call, answer);
         self.shared.calls.close(scope, &call);
-        Ok(visible.map(|result| judge::with_result(message, answer, &result)))
+        Ok(masked.or(guarded).or(visible))
     }
 
     fn scope(&self) -> Option<&Scope> {
@@ -291,6 +312,12 @@ impl Stream {
             self.shared.end(scope, &call, Outcome::Broken).await;
         }
     }
+}
+
+/// What was changed of one message, as its record says it.
+fn edits(guarded: bool, masked: bool) -> Vec<&'static str> {
+    let edits = [(guarded, guards::EDIT), (masked, inline::EDIT)];
+    edits.into_iter().filter(|(made, _)| *made).map(|(_, edit)| edit).collect()
 }
 
 /// Whether no reader can take an event's data for a message: an object without any of a message's members. Servers of the

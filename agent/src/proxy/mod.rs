@@ -11,6 +11,8 @@
 //! | `call` | one POST: receive, parse, judge, record, send |
 //! | `caller` | who calls? |
 //! | `judge`, `refuse` | what policy says of its messages, and the answer to what is not let through |
+//! | `guards` | budgets, what servers ask, what texts hide |
+//! | `inline` | masks towards the other side, where a rule says so |
 //! | `receive` | a request's body, bounded and decoded |
 //! | `answer`, `events` | what comes back, recorded message by message and delivered |
 //! | `pending`, `calls`, `versions`, `legacy` | calls that wait for their response, and what their sessions settled on |
@@ -33,8 +35,10 @@ mod drain;
 mod events;
 mod flow;
 mod framing;
+mod guards;
 mod headers;
 mod http;
+mod inline;
 mod intercept;
 mod judge;
 mod ledger;
@@ -91,6 +95,7 @@ use crate::{
     },
     config::{self, Config, Registered},
     datapath::{CgroupTree, Datapath, DnsCounts},
+    guard::Budgets,
     identity::{Callers, Workloads},
     mask::{MaskKey, Masks},
     mcp,
@@ -164,6 +169,7 @@ pub(crate) struct Shared {
     /// Whether there are, or may come to be, policies to ask.
     judges: bool,
     catalogue: Catalogue,
+    budgets: Budgets,
     payloads: Payloads,
     log: Log,
     telemetry: Telemetry,
@@ -232,6 +238,7 @@ impl Proxy {
             sightings: Sightings::default(),
             places: Arc::new(Semaphore::new(limits.flows)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
+            budgets: Budgets::new(config.endpoints.iter().map(|endpoint| (endpoint.name.as_str(), endpoint.budget))),
             ledger: Ledger::new(boot_id, names, limits.flows),
             counters: Counters::default(),
             tasks: TaskTracker::new(),

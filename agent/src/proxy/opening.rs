@@ -56,7 +56,25 @@ fn http(first: &[u8]) -> Option<Opening> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_told_early_holds(
+            bytes in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..64),
+                prop::sample::select(vec!["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "POST /mcp HTTP/1.1\r\n", "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03"])
+                    .prop_flat_map(|start| prop::collection::vec(any::<u8>(), 0..8).prop_map(move |rest| [start.as_bytes(), &rest].concat())),
+            ],
+            cut in 0usize..64,
+        ) {
+            let name = |opening: Option<Opening>| opening.map(|opening| std::mem::discriminant(&opening));
+            let early = name(Opening::read(&bytes[..cut.min(bytes.len())]));
+            prop_assert!(early.is_none() || early == name(Opening::read(&bytes)));
+        }
+    }
 
     #[test]
     fn openings_are_told_as_soon_as_they_can_be() {

@@ -10,6 +10,7 @@ use super::{
     Shared,
     calls::{Asker, OpenCall},
     flow::FlowContext,
+    guards, inline,
 };
 use crate::{
     audit::{
@@ -173,8 +174,8 @@ impl Shared {
             route: facts.flow.route(facts.hostname.clone()),
             mcp,
             verdict: note.verdict,
+            http: self.masked_http(facts, note.tool),
             masked: masked.counts.clone(),
-            http: facts.http.clone(),
         };
         if let Some(span) = note.span.filter(|_| note.outcome.is_some()) {
             span.end(&call);
@@ -193,10 +194,13 @@ impl Shared {
         message: Option<&Message>,
         outcome: Outcome,
         status: Option<u16>,
-        edits: Vec<&'static str>,
+        mut edits: Vec<&'static str>,
     ) -> Result<(), AppendError> {
         if !call.claim_end() {
             return Ok(());
+        }
+        if call.has_edited_events() && !edits.contains(&inline::EDIT) {
+            edits.push(inline::EDIT);
         }
         let events = std::mem::take(&mut *call.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         let note = Note {
@@ -209,6 +213,7 @@ impl Shared {
             events: (events.count > 0).then_some(events),
             status,
             edits,
+            verdict: call.finding.get().map_or_else(allow, guards::verdict),
             began_session: call.session.get().map(String::as_str),
             span: Some(&call.span),
             ..Note::allowed(Phase::Response, call.call_id, Some(&call.method), call.tool(), call.shown_name.clone())
@@ -236,7 +241,7 @@ impl Shared {
             caller: facts.caller.clone(),
             route: facts.flow.route(facts.hostname.clone()),
             endpoint: facts.endpoint.name().to_owned(),
-            request: facts.http.clone(),
+            request: self.masked_http(facts, None),
             request_id,
             verdict,
             status: ended.as_ref().and_then(|end| end.status),
@@ -287,6 +292,17 @@ impl Shared {
     /// A notification as a response's record keeps it.
     pub(crate) fn masked_event(&self, endpoint: &str, tool: Option<&str>, raw: &[u8]) -> Option<Payload> {
         self.excerpt(self.mask(endpoint, tool, raw).text.as_bytes())
+    }
+
+    /// What is kept of the HTTP request besides its message: detectors look at it too.
+    fn masked_http(&self, facts: &ExchangeFacts, tool: Option<&str>) -> HttpRequest {
+        let selected = self.masks.for_call(facts.endpoint.name(), tool);
+        let plain = |text: &str| selected.plain(text, &self.mask_key).text.into_owned();
+        HttpRequest {
+            path: plain(&facts.http.path),
+            user_agent: facts.http.user_agent.as_deref().map(plain),
+            ..facts.http.clone()
+        }
     }
 
     fn mask<'t>(&self, endpoint: &str, tool: Option<&str>, raw: &'t [u8]) -> Masked<'t> {

@@ -28,6 +28,7 @@ mod evidence;
 mod judging;
 mod leg;
 mod load;
+mod masking;
 mod report;
 mod shipping;
 mod stage;
@@ -37,8 +38,8 @@ mod streams;
 /// How to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to measure: the calls through the proxy, what judging one costs, how fast records are shipped, or that a million
-    /// of them arrive whatever fails on the way
+    /// What to measure: the calls through the proxy, what judging or masking one costs, how fast records are shipped, or that a
+    /// million of them arrive whatever fails on the way
     #[arg(long, value_enum, default_value_t = What::Calls)]
     part: What,
     /// Records of the part `soak`
@@ -78,6 +79,8 @@ enum What {
     Soak,
     /// A thousand policies on one call
     Judging,
+    /// What masks cost
+    Masks,
 }
 
 impl Args {
@@ -97,6 +100,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         What::Calls => {}
         What::Judging => return judging::measure(workspace),
         What::Ship | What::Soak => return shipping::measure(workspace, args),
+        What::Masks => return masking::measure(workspace),
     }
     let mut build = workspace.cargo();
     build.args(["build", "--release", "--locked", "--package", "weir", "--package", "weir-tests", "--bins"]);

@@ -141,6 +141,20 @@ fn reference(stream: &[u8]) -> Vec<Dispatched> {
     events
 }
 
+#[test]
+fn other_data_stands_where_the_data_stood() {
+    let with = |stream: &str, data: &str| {
+        let (events, _) = read([stream.as_bytes()]);
+        String::from_utf8(events[0].with_data(data.as_bytes()).to_vec()).unwrap()
+    };
+    assert_eq!(
+        with("id:7\r\n: c\r\ndata:{\"a\":1}\r\nevent: x\r\n\r\n", "{}"),
+        "id:7\r\n: c\r\ndata:{}\r\nevent: x\r\n\r\n"
+    );
+    assert_eq!(with("\u{feff}data: {\ndata:}\nid: 7\n\n", "{\n}"), "\u{feff}data: {\ndata: }\nid: 7\n\n");
+    assert_eq!(with("data: 1\n\n", "[\n]"), "data: [\ndata: ]\n\n");
+}
+
 proptest! {
     #[test]
     fn nothing_is_lost_wherever_the_stream_is_cut(stream in any_stream(), sizes in prop::collection::vec(1usize..9, 1..20)) {

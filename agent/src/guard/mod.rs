@@ -1,0 +1,43 @@
+//! Guards for what only MCP has: text that hides instructions from people, servers that ask their clients, and budgets. Each
+//! looks at one message and says what it finds; `proxy::guards` asks them in order and does what they say. Nothing here does
+//! I/O, and nothing remembers a payload.
+//!
+//! A finding is told by the verdict of the record that it is about: `guard/<name>` as its policy, and whether the message went on.
+//!
+//! | file | watches |
+//! |---|---|
+//! | `instructions` | invisible characters, direction marks, hidden markup, phrases that address a model |
+//! | `requests` | what a server asks of a client: sampling, elicitation, roots |
+//! | `budget` | calls per session, rate, concurrency, size of results |
+
+mod budget;
+mod instructions;
+mod requests;
+
+pub use self::{
+    budget::{Budgets, Ledger, Place, Use},
+    instructions::{Sign, sign_in, sign_in_json},
+    requests::{Asks, input_required},
+};
+use crate::{
+    config::Permission,
+    mcp::{Class, Refusal},
+};
+
+/// Something that a guard objects to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// `guard/<name>`, as records name it.
+    pub policy: &'static str,
+    /// What was found, without values from the message.
+    pub reason: String,
+    /// Whether the message may go on all the same.
+    pub permission: Permission,
+}
+
+impl Finding {
+    /// What the client is told, where the message does not go on.
+    pub fn refusal(&self) -> Refusal {
+        Refusal::new(self.policy, Class::Denied, self.reason.clone())
+    }
+}

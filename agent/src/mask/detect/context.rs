@@ -1,0 +1,70 @@
+//! The words before a value.
+
+use super::Subject;
+
+/// How far back words count, in bytes.
+const REACH: usize = 64;
+
+impl<'t> Subject<'t> {
+    /// The text before `at`, at most `reach` bytes of it.
+    fn before(self, at: usize, reach: usize) -> &'t str {
+        let from = self.text.floor_char_boundary(at.saturating_sub(reach));
+        &self.text[from..at]
+    }
+
+    /// What names the value at `at`: the identifier right before it (`name=value`, `"name": "value"`), or the member's name
+    /// where the value begins its text.
+    pub(super) fn name_of(self, at: usize) -> Option<&'t str> {
+        let before = self.before(at, REACH);
+        let bare = before.trim_end_matches([' ', '\t', '"', '\'', '`', '\\', '>']);
+        let named = bare.trim_end_matches([':', '=']);
+        if bare.is_empty() && at <= REACH {
+            return self.name;
+        }
+        if named.len() == bare.len() {
+            return None;
+        }
+        let named = named.trim_end_matches([' ', '"', '\'', '`', '\\']);
+        let start = named
+            .rfind(|c: char| !(c.is_ascii_alphanumeric() || "_-.".contains(c)))
+            .map_or(0, |at| at + named[at..].chars().next().map_or(0, char::len_utf8));
+        Some(&named[start..]).filter(|name| !name.is_empty())
+    }
+
+    /// Whether one of `words` stands before `at`, nearer to it than any of `others`. The member's name counts as standing
+    /// before its text. Words are in lower case.
+    pub(super) fn speaks_of(self, at: usize, words: &[&str], others: &[&str]) -> bool {
+        let before = self.before(at, REACH);
+        let whole = match self.name {
+            Some(name) if before.len() == at => format!("{name}: {before}"),
+            _ => before.to_owned(),
+        };
+        let whole = whole.to_lowercase();
+        let last = |words: &[&str]| words.iter().filter_map(|word| Some(whole.rfind(word)? + word.len())).max();
+        last(words).is_some_and(|word| last(others).is_none_or(|other| other < word))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_right_before_their_values() {
+        let name = |text: &str, name| Subject { text, name }.name_of(text.find('V').unwrap()).map(str::to_owned);
+        assert_eq!(name("a token=V", None).as_deref(), Some("token"));
+        assert_eq!(name("{\"client_secret\" : \"V\"}", None).as_deref(), Some("client_secret"));
+        assert_eq!(name("V", Some("token")).as_deref(), Some("token"));
+        assert_eq!(name("see token V", Some("note")), None);
+        assert_eq!(name("é=V", None), None);
+    }
+
+    #[test]
+    fn the_nearest_word_decides() {
+        let speaks =
+            |text: &str, name| Subject { text, name }.speaks_of(text.find('V').unwrap(), &["secret"], &["sha"]);
+        assert!(speaks("the Secret is V", None) && speaks("V", Some("mySecret")));
+        assert!(speaks("sha of the secret V", None) && !speaks("the secret's sha V", None));
+        assert!(!speaks(&format!("secret {} V", "x".repeat(80)), None));
+    }
+}

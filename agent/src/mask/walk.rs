@@ -1,0 +1,343 @@
+//! Walks a JSON text once and collects what is to be replaced: values that queries select, and what detectors find in strings,
+//! numbers and keys. Texts inside strings are walked like the message itself.
+
+use std::ops::Range;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::value::RawValue;
+
+use super::{
+    Way,
+    detect::{self, Found, Subject},
+    key::Tokens,
+    layer::{Layer, escaped},
+    place::Place,
+    select::{EMBEDDED, Hit, Spot, looks_like_json},
+    stand_in,
+};
+
+/// Deepest nesting; `serde_json` stops here too.
+const DEPTH: usize = 128;
+
+/// Members whose strings are base64 (MCP's `BlobResourceContents`, `ImageContent`, `AudioContent`).
+const ENCODED: [&str; 2] = ["blob", "data"];
+
+/// A range of a text, and what is to stand there.
+#[derive(Debug)]
+pub(super) struct Edit {
+    pub(super) range: Range<usize>,
+    pub(super) text: String,
+    /// Whose rule it is.
+    pub(super) rule: String,
+    /// Whether a whole JSON value is replaced.
+    pub(super) whole: bool,
+}
+
+/// What one pass over a message needs to know.
+pub(super) struct Walk<'w> {
+    pub(super) way: &'w Way,
+    pub(super) tokens: &'w Tokens,
+    /// Whether the members that the protocol needs stay as they are.
+    pub(super) inline: bool,
+}
+
+/// Where in the text and in the message the walk stands.
+#[derive(Clone, Copy)]
+struct Here<'h, 'v> {
+    spot: Option<&'h Spot<'v>>,
+    /// What a selected container above hands down, where it may not be replaced as a whole.
+    hit: Option<Hit<'v>>,
+    place: Place,
+    /// The member's name.
+    name: Option<&'h str>,
+    depth: usize,
+    /// Texts around this one.
+    embedded: usize,
+}
+
+impl Walk<'_> {
+    /// What is to be replaced in `text`, which is JSON, in the order of the text. `None` when it is not JSON that can be walked.
+    pub(super) fn message<'v>(&self, text: &str, spot: Option<&Spot<'v>>) -> Option<Vec<Edit>> {
+        let mut edits = Vec::new();
+        let here = Here { spot, hit: None, place: Place::Message, name: None, depth: 0, embedded: 0 };
+        let mut cursor = Cursor { text, at: 0 };
+        cursor.space();
+        self.value(&mut cursor, here, &mut edits)?;
+        Some(edits)
+    }
+
+    fn value<'h, 'v>(&self, cursor: &mut Cursor<'_>, here: Here<'h, 'v>, edits: &mut Vec<Edit>) -> Option<()> {
+        let kept = self.inline && here.place.is_kept();
+        let hit = here.hit.or_else(|| here.spot?.selected);
+        let first = *cursor.text.as_bytes().get(cursor.at)?;
+        if kept {
+            cursor.skip()?;
+            return Some(());
+        }
+        if let Some(hit) = hit.filter(|_| !(self.inline && first == b'{' && here.place.may_hold_kept())) {
+            let start = cursor.at;
+            cursor.skip()?;
+            let label = &hit.rule.name;
+            let text = stand_in::of_value(hit.rule.style, label, hit.value, self.tokens);
+            let text = format!("\"{}\"", escaped(&text));
+            edits.push(Edit { range: start..cursor.at, text, rule: label.clone(), whole: true });
+            return Some(());
+        }
+        match first {
+            b'{' => self.object(cursor, Here { hit, ..here }, edits),
+            b'[' => self.array(cursor, here, edits),
+            b'"' => {
+                let literal = cursor.string()?;
+                if here.place.is_kept() { Some(()) } else { self.string(cursor.text, &literal, here, edits) }
+            }
+            b'-' | b'0'..=b'9' => {
+                let number = cursor.plain();
+                if !here.place.is_kept() {
+                    self.number(cursor.text, number, here.name, edits);
+                }
+                Some(())
+            }
+            _ => {
+                cursor.plain();
+                Some(())
+            }
+        }
+    }
+
+    fn object<'h, 'v>(&self, cursor: &mut Cursor<'_>, here: Here<'h, 'v>, edits: &mut Vec<Edit>) -> Option<()> {
+        let depth = here.depth + 1;
+        cursor.open(depth)?;
+        while !cursor.closes(b'}')? {
+            let literal = cursor.string()?;
+            let key = Layer::of_string(cursor.text, &literal)?;
+            let place = here.place.member(&key.text);
+            if !place.is_kept() {
+                self.key(&key, edits);
+            }
+            cursor.punctuation(b':')?;
+            let spot = here.spot.and_then(|spot| spot.members.get(&*key.text));
+            // Only what a selected container hands down is looked up in its value.
+            let hit = here.hit.and_then(|hit| Some(Hit { value: hit.value.get(&*key.text)?, ..hit }));
+            self.value(cursor, Here { spot, hit, place, name: Some(&key.text), depth, ..here }, edits)?;
+            cursor.space();
+        }
+        Some(())
+    }
+
+    fn array<'h, 'v>(&self, cursor: &mut Cursor<'_>, here: Here<'h, 'v>, edits: &mut Vec<Edit>) -> Option<()> {
+        let depth = here.depth + 1;
+        cursor.open(depth)?;
+        let place = here.place.element();
+        let mut index = 0;
+        while !cursor.closes(b']')? {
+            let spot = here.spot.and_then(|spot| spot.elements.get(&index));
+            self.value(cursor, Here { spot, hit: None, place, depth, ..here }, edits)?;
+            cursor.space();
+            index += 1;
+        }
+        Some(())
+    }
+
+    fn string<'h, 'v>(
+        &self,
+        upper: &str,
+        literal: &Range<usize>,
+        here: Here<'h, 'v>,
+        edits: &mut Vec<Edit>,
+    ) -> Option<()> {
+        let has_places = here.spot.is_some_and(|spot| !spot.is_empty());
+        if self.way.detectors.is_empty() && !has_places {
+            return Some(());
+        }
+        let layer = Layer::of_string(upper, literal)?;
+        let inner = self.text(&layer.text, here);
+        edits.extend(inner.into_iter().map(|edit| Edit {
+            range: layer.above(&edit.range),
+            text: escaped(&edit.text),
+            whole: false,
+            ..edit
+        }));
+        Some(())
+    }
+
+    /// What is to be replaced in what a string says.
+    fn text<'h, 'v>(&self, text: &str, here: Here<'h, 'v>) -> Vec<Edit> {
+        if here.embedded < EMBEDDED && looks_like_json(text) && serde_json::from_str::<&RawValue>(text).is_ok() {
+            let mut edits = Vec::new();
+            let embedded = here.embedded + 1;
+            let inside =
+                Here { hit: None, place: Place::Inside { kept: false }, name: None, depth: 0, embedded, ..here };
+            let mut cursor = Cursor { text, at: 0 };
+            cursor.space();
+            if self.value(&mut cursor, inside, &mut edits).is_some() {
+                return edits;
+            }
+        }
+        if let Some(edit) = self.encoded(text, here.name) {
+            return vec![edit];
+        }
+        self.finds(text, here.name)
+    }
+
+    /// What detectors find in plain text.
+    pub(super) fn finds(&self, text: &str, name: Option<&str>) -> Vec<Edit> {
+        let detectors = self.way.detectors;
+        let mut found = detect::scan(Subject { text, name }, detectors);
+        if found.is_empty()
+            && text.contains('%')
+            && let Some(decoded) = Layer::of_uri(text)
+        {
+            let below = detect::scan(Subject { text: &decoded.text, name }, detectors);
+            found = below.into_iter().map(|found| Found { range: decoded.above(&found.range), ..found }).collect();
+        }
+        found.into_iter().filter_map(|found| self.edit(text, found)).collect()
+    }
+
+    fn edit(&self, text: &str, found: Found) -> Option<Edit> {
+        let rule = self.way.rule_of(found.detector)?;
+        let label = format!("{}/{}", rule.name, found.detector);
+        let stand_in = stand_in::text(rule.style, &label, &text[found.range.clone()], self.tokens);
+        Some(Edit { range: found.range, text: stand_in, rule: rule.name.clone(), whole: false })
+    }
+
+    /// A string of base64 that holds text is masked behind its encoding, and encoded again.
+    fn encoded(&self, text: &str, name: Option<&str>) -> Option<Edit> {
+        let is_named = name.is_some_and(|name| ENCODED.contains(&name)) && text.len() >= 16;
+        // Images and sounds show themselves by their first bytes.
+        let first = is_named.then(|| text.get(..16)).flatten()?;
+        let opens_as_text = STANDARD.decode(first).ok().is_some_and(|bytes| {
+            std::str::from_utf8(&bytes).map_or_else(|error| error.error_len().is_none(), |_| true)
+        });
+        let decoded = opens_as_text.then(|| STANDARD.decode(text).ok()).flatten()?;
+        let decoded = String::from_utf8(decoded).ok()?;
+        let edits = self.finds(&decoded, None);
+        let rule = edits.first()?.rule.clone();
+        let (masked, _) = super::splice::spliced(&decoded, &edits);
+        Some(Edit { range: 0..text.len(), text: STANDARD.encode(masked), rule, whole: false })
+    }
+
+    /// A key is replaced within its quotes. Two keys must not become one, so a key always gets a token.
+    fn key(&self, key: &Layer<'_>, edits: &mut Vec<Edit>) {
+        for found in detect::scan(Subject { text: &key.text, name: None }, self.way.detectors) {
+            let Some(rule) = self.way.rule_of(found.detector) else { continue };
+            let label = format!("{}/{}", rule.name, found.detector);
+            let value = &key.text[found.range.clone()];
+            let text = escaped(&stand_in::text(crate::config::MaskStyle::Token, &label, value, self.tokens));
+            edits.push(Edit { range: key.above(&found.range), text, rule: rule.name.clone(), whole: false });
+        }
+    }
+
+    /// A number that is a value that detectors know becomes a string.
+    fn number(&self, text: &str, range: Range<usize>, name: Option<&str>, edits: &mut Vec<Edit>) {
+        let shown = &text[range.clone()];
+        // The shortest that a detector knows.
+        if shown.len() < 8 || self.way.detectors.is_empty() {
+            return;
+        }
+        let found = detect::scan(Subject { text: shown, name }, self.way.detectors);
+        let Some(found) = found.into_iter().next() else { return };
+        let whole = Found { range: 0..shown.len(), ..found };
+        if let Some(edit) = self.edit(shown, whole) {
+            let text = format!("\"{}\"", escaped(&edit.text));
+            edits.push(Edit { range, text, whole: true, ..edit });
+        }
+    }
+}
+
+/// A position in JSON text that is known to be well-formed. Where it is not, steps fail; none goes beyond the text.
+struct Cursor<'t> {
+    text: &'t str,
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn space(&mut self) {
+        let rest = &self.text.as_bytes()[self.at..];
+        self.at += rest.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(rest.len());
+    }
+
+    fn open(&mut self, depth: usize) -> Option<()> {
+        self.at += 1;
+        self.space();
+        (depth <= DEPTH).then_some(())
+    }
+
+    /// Steps over the bracket that ends a container, or over the comma before its next value.
+    fn closes(&mut self, bracket: u8) -> Option<bool> {
+        let next = *self.text.as_bytes().get(self.at)?;
+        if next == bracket || next == b',' {
+            self.at += 1;
+        }
+        if next == b',' {
+            self.space();
+        }
+        Some(next == bracket)
+    }
+
+    fn punctuation(&mut self, expected: u8) -> Option<()> {
+        self.space();
+        (self.text.as_bytes().get(self.at) == Some(&expected)).then_some(())?;
+        self.at += 1;
+        self.space();
+        Some(())
+    }
+
+    /// Steps over a string; returns where it stands, with its quotes.
+    fn string(&mut self) -> Option<Range<usize>> {
+        let start = self.at;
+        (self.text.as_bytes().get(start) == Some(&b'"')).then_some(())?;
+        let mut at = start + 1;
+        loop {
+            at += memchr::memchr2(b'"', b'\\', self.text.as_bytes().get(at..)?)?;
+            if self.text.as_bytes()[at] == b'"' {
+                break;
+            }
+            at += 2;
+        }
+        self.at = at + 1;
+        Some(start..self.at)
+    }
+
+    /// Steps over a number or a literal name.
+    fn plain(&mut self) -> Range<usize> {
+        let start = self.at;
+        let rest = &self.text.as_bytes()[start..];
+        let is_over = |b: &u8| matches!(b, b',' | b'}' | b']') || b.is_ascii_whitespace();
+        self.at += rest.iter().position(is_over).unwrap_or(rest.len());
+        start..self.at
+    }
+
+    /// Steps over a whole value.
+    fn skip(&mut self) -> Option<()> {
+        let mut depth = 0_usize;
+        loop {
+            self.space();
+            match self.text.as_bytes().get(self.at)? {
+                b'"' => {
+                    self.string()?;
+                }
+                b'{' | b'[' => {
+                    depth += 1;
+                    self.at += 1;
+                }
+                b'}' | b']' => {
+                    depth = depth.checked_sub(1)?;
+                    self.at += 1;
+                }
+                b',' | b':' if depth > 0 => self.at += 1,
+                b',' | b':' => return None,
+                _ => {
+                    self.plain();
+                }
+            }
+            if depth == 0 {
+                return Some(());
+            }
+        }
+    }
+}
+
+/// Whether a text is one JSON value.
+pub(super) fn is_json(text: &str) -> bool {
+    serde_json::from_str::<&RawValue>(text).is_ok()
+}

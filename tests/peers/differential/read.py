@@ -1,0 +1,76 @@
+"""Reads JSON-RPC bodies, in base64 line by line, the ways that Python servers and case-folding decoders read them.
+
+Writes a line for each: one object by parser, `null` where it takes nothing. Numbers are told by the bytes of their double.
+"""
+
+import base64
+import json
+import struct
+import sys
+
+import pydantic_core
+
+
+def told(value):
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, (int, float)):
+        return "n" + struct.pack(">d", float(value)).hex()
+    if isinstance(value, str):
+        return "s" + value
+    if isinstance(value, list):
+        return [told(element) for element in value]
+    return {key: told(element) for key, element in value.items()}
+
+
+def folding(pairs):
+    """As Go's encoding/json fills a struct: the last member whose name matches, whatever its case."""
+    known = {"jsonrpc", "id", "method", "params", "name", "arguments", "uri", "_meta"}
+    members = {}
+    for key, value in pairs:
+        folded = key.casefold().replace("\u017f", "s").replace("\u212a", "k")
+        members[folded if folded in known else key] = value
+    return members
+
+
+def standard(body):
+    return json.loads(body)
+
+
+class Pairs(list):
+    """The members of an object, in order."""
+
+
+def plain(value):
+    if isinstance(value, Pairs):
+        return {key: plain(element) for key, element in value}
+    return [plain(element) for element in value] if isinstance(value, list) else value
+
+
+def folded(body):
+    # Only the envelope and `params` are structs in Go; what is below is a map, which keeps its keys.
+    message = json.loads(body, object_pairs_hook=Pairs)
+    if not isinstance(message, Pairs):
+        return plain(message)
+    message = folding(message)
+    params = message.get("params")
+    if isinstance(params, Pairs):
+        message["params"] = folding(params)
+        return {k: {n: plain(e) for n, e in v.items()} if k == "params" else plain(v) for k, v in message.items()}
+    return {key: plain(value) for key, value in message.items()}
+
+
+def pydantic(body):
+    return pydantic_core.from_json(body)
+
+
+def read(parser, body):
+    try:
+        return told(parser(body))
+    except Exception:
+        return None
+
+
+for line in sys.stdin:
+    body = base64.b64decode(line)
+    print(json.dumps({parser.__name__: read(parser, body) for parser in (standard, folded, pydantic)}), flush=True)
