@@ -178,8 +178,15 @@ impl SseEvent {
         Self { raw, data, event, id, retry }
     }
 
-    /// The event's bytes with other data, in the place of the first `data` line; all else stays as it came.
+    /// The event's bytes with other data, in the place of the first `data` line; all else stays as it came (where the data has
+    /// several lines, but for the ends of lines).
     pub fn with_data(&self, data: &[u8]) -> Bytes {
+        let is_line = !data.iter().any(|byte| matches!(byte, b'\n' | b'\r'));
+        let within = self.raw.as_ptr_range();
+        if let Some(old) = self.data.as_ref().filter(|old| is_line && within.contains(&old.as_ptr())) {
+            let start = old.as_ptr().addr() - self.raw.as_ptr().addr();
+            return [&self.raw[..start], data, &self.raw[start + old.len()..]].concat().into();
+        }
         let skip = if self.raw.starts_with(BOM) { BOM.len() } else { 0 };
         let mut raw = BytesMut::with_capacity(self.raw.len() + data.len());
         raw.extend_from_slice(&self.raw[..skip]);
