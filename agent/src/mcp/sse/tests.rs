@@ -190,5 +190,5 @@ fn data_is_replaced_and_nothing_else() {
         "id: 7\nevent: message\ndata: b\nretry: 5\n\n"
     );
     assert_eq!(replaced("data: a\r\ndata: b\r\n: c\r\n\r\n", "x\ny"), "data: x\ndata: y\n: c\n\n");
-    assert_eq!(replaced("\u{feff}data:a\n\n", "b"), "\u{feff}data: b\n\n");
+    assert_eq!(replaced("\u{feff}data:a\n\n", "b"), "\u{feff}data:b\n\n");
 }
