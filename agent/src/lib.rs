@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`admin`] | the commands, the admin socket and what they print |
 //! | [`proxy`] | drives: one flow from `accept` to the last byte, one call from request to response |
-//! | [`audit`], [`guard`], [`policy`], [`mask`], [`mcp`], [`tls`], [`identity`], [`trust`] | know nothing of the proxy or of each other's insides |
+//! | [`audit`], [`guard`], [`policy`], [`credentials`], [`mask`], [`mcp`], [`tls`], [`identity`], [`trust`] | know nothing of the proxy or of each other's insides |
 //! | [`telemetry`] | spans and metrics, by OpenTelemetry's conventions |
 //! | [`datapath`] | the kernel: eBPF programs and maps, network namespaces, cgroups |
 //! | [`config`] | `weir.toml`, typed and validated |
@@ -15,6 +15,7 @@
 pub mod admin;
 pub mod audit;
 pub mod config;
+pub mod credentials;
 pub mod datapath;
 pub mod guard;
 pub mod identity;

@@ -91,7 +91,7 @@ async fn s_client(ca: &Ca, port: u16, arguments: &[&str]) -> (bool, String) {
 async fn rustls_knows_a_minted_server_by_the_root_alone() {
     let ca = Ca::for_hosts(&[NAME, "192.0.2.7"]);
     let upstreams = Upstreams::without_system_roots(&[]).unwrap();
-    let client = upstreams.endpoint(Some(&ca.path().join("root.pem"))).unwrap();
+    let client = upstreams.endpoint(Some(&ca.path().join("root.pem")), None).unwrap();
     for name in [NAME, "192.0.2.7"] {
         for _ in 0..2 {
             let (near, far) = duplex(64 << 10);
@@ -114,7 +114,7 @@ async fn rustls_knows_a_minted_server_by_the_root_alone() {
 async fn an_agent_never_takes_its_own_minted_certificate_for_an_upstream() {
     let ca = Ca::for_hosts(&[NAME]);
     let upstreams = Upstreams::without_system_roots(&[ca.authority.root().clone()]).unwrap();
-    let client = upstreams.endpoint(Some(&ca.path().join("root.pem"))).unwrap();
+    let client = upstreams.endpoint(Some(&ca.path().join("root.pem")), None).unwrap();
     let (near, far) = duplex(64 << 10);
     let acceptor = ca.acceptor(NAME, None);
     tokio::spawn(async move { acceptor.accept(far).await.map(drop) });
@@ -203,7 +203,7 @@ async fn an_openssl_upstream_is_verified_and_one_with_tls_1_1_is_refused() {
     let pki = TestPki::new().unwrap();
     pki.server(&[NAME], Validity::Valid).unwrap().write(dir.path(), "server").unwrap();
     let root = pki.write_root(dir.path(), "root").unwrap();
-    let upstream = Upstreams::without_system_roots(&[]).unwrap().endpoint(Some(&root)).unwrap();
+    let upstream = Upstreams::without_system_roots(&[]).unwrap().endpoint(Some(&root), None).unwrap();
     let connect = async |port: u16| {
         let io = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);

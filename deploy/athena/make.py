@@ -24,7 +24,6 @@ traffic:struct<bytes:bigint,bytes_in:bigint,bytes_out:bigint>
 """
 # Fields of the records' contract that the extension does not have yet.
 TO_COME = {
-    "credential": "struct<kind:string,role_arn:string,session_name:string>",
     "verdict.approval_id": "string",
     "verdict.approver": "string",
     "flow.shadow": "struct<kind:string,evidence:string>",

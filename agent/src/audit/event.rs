@@ -19,6 +19,7 @@ pub use self::{
 };
 pub use super::{checkpoint::statement::Attestation, open_calls::OpenCall, payload::Payload};
 use crate::{
+    credentials::Used,
     identity::{Caller, HostFacts, Workload},
     mcp::Era,
 };
@@ -82,6 +83,8 @@ pub struct Call {
     pub verdict: Verdict,
     /// How many values each mask rule replaced.
     pub masked: BTreeMap<String, u64>,
+    /// What it is sent with, where the endpoint has credentials.
+    pub credential: Option<Arc<Used>>,
     /// The HTTP request that carried it.
     pub http: HttpRequest,
 }
@@ -257,6 +260,8 @@ pub struct Http {
     pub request_id: Uuid,
     /// What was decided.
     pub verdict: Verdict,
+    /// What it is sent with, where the endpoint has credentials.
+    pub credential: Option<Arc<Used>>,
     /// The response's status, when there was one.
     pub status: Option<u16>,
     /// From request to the end of the response; absent in the record before.

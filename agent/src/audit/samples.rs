@@ -25,6 +25,7 @@ use super::{
     segment::Segment,
 };
 use crate::{
+    credentials::Used,
     datapath::CgroupId,
     identity::{Caller, Container, EcsTask, HostFacts, Pod, PodOwner, Process, Workload, WorkloadKind},
     mcp::Era,
@@ -132,6 +133,15 @@ pub(crate) fn http_request() -> HttpRequest {
     }
 }
 
+fn credential() -> Option<Arc<Used>> {
+    Some(Arc::new(Used {
+        kind: "sigv4",
+        role_arn: Some("arn:aws:iam::111122223333:role/mcp".into()),
+        session_name: Some("systemd=billing.service".into()),
+        access_key_id: Some("ASIAIOSFODNN7EXAMPLE".into()),
+    }))
+}
+
 pub(crate) fn call(phase: Phase, call_id: Uuid) -> Call {
     Call {
         workload: workload(),
@@ -158,6 +168,7 @@ pub(crate) fn call(phase: Phase, call_id: Uuid) -> Call {
             edits: Vec::new(),
         },
         verdict: allow(),
+        credential: None,
         masked: BTreeMap::new(),
         http: http_request(),
     }
@@ -234,6 +245,7 @@ pub(crate) fn every_kind() -> Vec<Event> {
         call.mcp.session_id = Some("s".into());
         call.mcp.events = Some(StreamEvents { count: 9, kept: vec![payload(r#"{"progress":1}"#)] });
         call.mcp.edits = vec!["content-encoding"];
+        call.credential = credential();
         call.masked = BTreeMap::from([("cards".to_owned(), 2)]);
         all.push(event(What::Call(Box::new(call))));
     }
@@ -249,6 +261,7 @@ pub(crate) fn every_kind() -> Vec<Event> {
             request,
             status,
             verdict,
+            credential: credential(),
             duration: Some(Duration::from_millis(3)),
             request_id: Uuid::nil(),
             events: 3,

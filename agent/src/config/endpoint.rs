@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Budget, CallerRule, ServerRequests};
+use super::{Budget, CallerRule, Credentials, ServerRequests};
 
 /// `[[endpoint]]`: one registered MCP server.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -43,6 +43,9 @@ pub struct Endpoint {
     /// How much of it a workload may use.
     #[serde(default)]
     pub budget: Budget,
+    /// What its requests are sent with, in place of what the client sent.
+    #[serde(default)]
+    pub credentials: Credentials,
 }
 
 /// `endpoint.other_paths`.

@@ -185,6 +185,7 @@ mod tests {
             caller: None,
             server_requests: crate::config::ServerRequests::default(),
             budget: crate::config::Budget::default(),
+            credentials: super::super::Credentials::Passthrough,
         }
     }
 

@@ -108,6 +108,20 @@ impl FromStr for HostPattern {
     }
 }
 
+impl HostPattern {
+    /// Whether it stands for a host, as TLS or a request names it.
+    #[must_use]
+    pub fn covers(&self, host: &str) -> bool {
+        match (self, host.parse::<Host>()) {
+            (Self::Exact(own), Ok(host)) => *own == host,
+            (Self::Below(suffix), Ok(Host::Name(name))) => {
+                name.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+            }
+            (Self::Below(_), Ok(Host::Ip(_))) | (_, Err(_)) => false,
+        }
+    }
+}
+
 fn address(text: &str) -> Option<IpAddr> {
     let bracketed = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
     let ip = match bracketed {

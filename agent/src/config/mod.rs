@@ -7,6 +7,7 @@
 mod audit;
 mod caller;
 mod checkpoint;
+mod credentials;
 mod endpoint;
 mod endpoints;
 mod error;
@@ -34,6 +35,10 @@ pub use audit::{Audit, Durability, OnFull, Oversized};
 pub(crate) use caller::is_safe_url;
 pub use caller::{CallerRule, SignatureAlgorithm};
 pub use checkpoint::{Checkpoint, KmsKey};
+pub use credentials::{
+    ClientAuth, ClientCertificate, Credentials, ManagedSecret, OAuth, Role, RoleProof, SecretFile, SecretSource,
+    SessionTag, SigV4, SourceIdentity,
+};
 pub use endpoint::{Endpoint, OtherNames, OtherPaths};
 pub use endpoints::{Endpoints, EndpointsError, PortEndpoints, Registered};
 pub(crate) use error::render;

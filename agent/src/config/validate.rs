@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Config, Endpoint, HostPattern, Paths, TcpScope, Unregistered, caller, guard,
+    Config, Endpoint, HostPattern, Paths, TcpScope, Unregistered, caller, credentials, guard,
     load::{Findings, Step},
     login, mask, objects, policy, ranges, sinks, workloads,
 };
@@ -55,6 +55,9 @@ pub(super) fn files(config: &Config, findings: &mut Findings<'_>) {
     }
     for (i, path) in config.tls.upstream_roots.iter().enumerate() {
         check(path, &["tls".into(), "upstream_roots".into(), i.into()]);
+    }
+    for (i, endpoint) in config.endpoints.iter().enumerate() {
+        credentials::files(i, &endpoint.credentials, findings);
     }
 }
 
@@ -129,6 +132,7 @@ fn endpoints(config: &Config, findings: &mut Findings<'_>) {
             absolute(path, &place("upstream_ca"), findings);
         }
         caller::meaning(i, endpoint, findings);
+        credentials::meaning(i, endpoint, findings);
     }
 }
 

@@ -65,6 +65,11 @@ pub(super) fn peer(pid: u32, uid: u32, now: Duration) -> Option<Peer> {
     Some(Peer { details, comm, cgroup, login_uid })
 }
 
+/// When the process that has a pid now was started, since boot.
+pub(super) fn started(pid: u32) -> Option<Duration> {
+    start_time(&Proc::open(pid).ok()?.read("stat").ok()?)
+}
+
 /// A handle on `/proc/<pid>`: reads fail with `ESRCH` once the process is gone, whoever has its pid by then.
 struct Proc(OwnedFd);
 

@@ -152,6 +152,13 @@ impl Workloads {
         Some((workload(CgroupId(0), Some(&placed), process), login_uid))
     }
 
+    /// Whether the process that opened a flow is still the one that has its pid.
+    #[must_use]
+    pub fn is_still(&self, workload: &Workload) -> bool {
+        process::started(workload.process.pid)
+            .is_some_and(|started| Some(started.as_nanos()) == workload.process.started_ns.map(u128::from))
+    }
+
     fn place(&self, id: CgroupId) -> Option<Arc<Placed>> {
         if let Some(placed) = self.lock().get(&id) {
             return Some(Arc::clone(placed));

@@ -75,6 +75,8 @@ pub enum Class {
     Unrecorded,
     /// Larger than a limit.
     TooLarge,
+    /// The endpoint's credentials could not be had.
+    NoCredential,
 }
 
 impl Class {
@@ -89,6 +91,7 @@ impl Class {
             Self::Busy => -31002,
             Self::Unrecorded => -31003,
             Self::TooLarge => -31004,
+            Self::NoCredential => -31005,
         }
     }
 
@@ -97,7 +100,7 @@ impl Class {
         match self {
             Self::NotJson | Self::NotRpc | Self::BadParams | Self::HeaderMismatch => StatusCode::BAD_REQUEST,
             Self::Denied => StatusCode::FORBIDDEN,
-            Self::Busy | Self::Unrecorded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Unrecorded | Self::NoCredential => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }

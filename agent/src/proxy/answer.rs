@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, Uri, header::CONTENT_LENGTH, response};
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 
 use super::{
     Shared,
-    body::{self, Body, BoxError},
+    body::{self, Body, BoxError, Whole},
     calls::Scope,
     decode,
     headers::{self, Carries},
@@ -90,11 +88,7 @@ impl Stream {
 ///
 /// # Errors
 /// What breaks the application's connection: the server's body broke, or the log refused the record of it.
-pub(crate) async fn deliver(
-    stream: Stream,
-    response: Response<Incoming>,
-    conn: Conn,
-) -> Result<Response<Body>, BoxError> {
+pub(crate) async fn deliver(stream: Stream, response: Response<Body>, conn: Conn) -> Result<Response<Body>, BoxError> {
     let (mut head, incoming) = response.into_parts();
     headers::strip_hop_by_hop(&mut head.headers);
     stream.learn_session(&head.headers);
@@ -111,7 +105,7 @@ pub(crate) async fn deliver(
 /// When its content coding is not supported.
 pub(crate) async fn listen(
     mut stream: Stream,
-    response: Response<Incoming>,
+    response: Response<Body>,
     conn: Conn,
 ) -> Result<Response<Body>, BoxError> {
     let (mut head, incoming) = response.into_parts();
@@ -147,20 +141,18 @@ impl Stream {
     async fn pass_json(
         mut self,
         mut head: response::Parts,
-        incoming: Incoming,
+        incoming: Body,
         conn: Conn,
     ) -> Result<Response<Body>, BoxError> {
         let limit = self.shared.config.limits.response_bytes;
-        let collected = match Limited::new(incoming, limit).collect().await {
-            Ok(collected) => collected,
+        let Whole { bytes: raw, trailers } = match body::collect(incoming, limit).await {
+            Ok(whole) => whole,
             Err(error) => {
                 self.broke().await;
                 return Err(error);
             }
         };
         self.shared.pool.put(&self.server.affinity, conn);
-        let trailers = collected.trailers().cloned();
-        let raw = collected.to_bytes();
         let parsed = match decode::whole(&head.headers, raw.clone(), limit).await {
             Ok(text) => mcp::parse(&text, &self.shared.message_limits()).map_err(|invalid| Refusal::from(&invalid)),
             Err(error) => Err(Refusal::new("http-body", Class::NotJson, error.to_string())),
@@ -237,7 +229,7 @@ impl Stream {
     async fn pass_opaque(
         mut self,
         head: response::Parts,
-        incoming: Incoming,
+        incoming: Body,
         conn: Conn,
     ) -> Result<Response<Body>, BoxError> {
         let mut answered = Vec::new();

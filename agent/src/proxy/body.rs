@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::{Body as HttpBody, Frame};
@@ -26,6 +26,35 @@ pub(crate) fn whole(bytes: Bytes, trailers: Option<HeaderMap>) -> Body {
         Some(trailers) => body.with_trailers(async move { Some(Ok(trailers)) }).boxed_unsync(),
     }
 }
+
+/// A body that was read to its end.
+pub(crate) struct Whole {
+    /// Its bytes.
+    pub(crate) bytes: Bytes,
+    /// What followed them.
+    pub(crate) trailers: Option<HeaderMap>,
+}
+
+/// Reads a body of at most `most` bytes to its end.
+///
+/// # Errors
+/// What broke it, or that it is larger.
+pub(crate) async fn collect(mut body: Body, most: usize) -> Result<Whole, BoxError> {
+    let (mut bytes, mut trailers) = (BytesMut::new(), None);
+    while let Some(frame) = body.frame().await {
+        match frame?.into_data() {
+            Ok(data) if data.len() > most - bytes.len() => return Err(LengthLimitError.into()),
+            Ok(data) => bytes.extend_from_slice(&data),
+            Err(frame) => trailers = frame.into_trailers().ok(),
+        }
+    }
+    Ok(Whole { bytes: bytes.freeze(), trailers })
+}
+
+/// Larger than it may be.
+#[derive(Debug, thiserror::Error)]
+#[error("the body is larger than it may be")]
+struct LengthLimitError;
 
 /// A body passed on as it comes.
 pub(crate) fn passing<B>(body: B) -> Body
@@ -59,12 +88,12 @@ impl HttpBody for Fed {
 }
 
 /// A body passed on as it comes, with something to do when it has ended or was dropped.
-pub(crate) fn then(body: hyper::body::Incoming, at_end: impl FnOnce() + Send + 'static) -> Body {
+pub(crate) fn then(body: Body, at_end: impl FnOnce() + Send + 'static) -> Body {
     Then { body, at_end: AtEnd(Some(Box::new(at_end))) }.boxed_unsync()
 }
 
 struct Then {
-    body: hyper::body::Incoming,
+    body: Body,
     at_end: AtEnd,
 }
 
@@ -87,7 +116,7 @@ impl HttpBody for Then {
         if matches!(polled, Poll::Ready(None)) {
             drop(AtEnd(self.at_end.0.take()));
         }
-        polled.map_err(Into::into)
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,8 +1,9 @@
-//! One POST at an endpoint path, in the order of DESIGN §4: receive, parse, tell the caller, judge, record, send, deliver.
+//! One POST at an endpoint path, in the order of DESIGN §4: receive, parse, tell the caller, judge, settle the credentials, record,
+//! send, deliver.
 
 use std::sync::Arc;
 
-use http::{Request, Response, header::CONTENT_LENGTH, request::Parts};
+use http::{Response, header::CONTENT_LENGTH, request::Parts};
 use hyper::body::Incoming;
 use uuid::Uuid;
 
@@ -77,6 +78,10 @@ pub(crate) async fn post(
             (admitted.as_batch(&mut head.headers, received.trailers), admitted, judged)
         }
     };
+    let ticket = match connection.ticket(&head, &facts).await {
+        Ok(ticket) => ticket,
+        Err(refusal) => return refuse::all(connection, &facts, &messages, &refusal, legacy.as_ref()).await,
+    };
     let (received, admitted) = inline::request(&connection.shared, &facts, &mut head.headers, received, admitted);
     let mut pending = match enter(connection, &facts, scope, &admitted).await {
         Ok(pending) => pending,
@@ -85,8 +90,7 @@ pub(crate) async fn post(
     pending.answered = refuse::some(connection, &facts, &messages, &judged).await;
 
     head.headers.insert(CONTENT_LENGTH, received.raw.len().into());
-    let request = Request::from_parts(head, body::whole(received.raw, received.trailers));
-    match connection.send(request).await {
+    match connection.send(ticket, head, received.raw, received.trailers).await {
         Ok((response, conn)) => answer::deliver(Stream::answering(connection, facts, pending), response, conn).await,
         Err(error) => {
             pending.broke().await;
@@ -109,8 +113,10 @@ pub(crate) async fn other_method(
         Ok(received) => received,
         Err(refusal) => return refuse::unread(connection, &head, &refusal, &Asked::Unreadable).await,
     };
-    if received.text.is_empty() || (connection.endpoint.endpoint.paths.is_empty() && !reads_as_json_rpc(&received.text))
-    {
+    if received.text.is_empty() {
+        return connection.pass_at_endpoint(head, received.raw, received.trailers).await;
+    }
+    if connection.endpoint.endpoint.paths.is_empty() && !reads_as_json_rpc(&received.text) {
         return connection.pass(head, body::whole(received.raw, received.trailers)).await;
     }
     let reason = "MCP sends messages with POST only; use POST";

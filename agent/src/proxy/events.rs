@@ -10,7 +10,7 @@ use http::{
     response,
 };
 use http_body_util::BodyExt;
-use hyper::body::{Frame, Incoming};
+use hyper::body::Frame;
 use serde::de::IgnoredAny;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::io::StreamReader;
@@ -55,7 +55,7 @@ impl Stream {
     pub(super) async fn pass_events(
         mut self,
         mut head: response::Parts,
-        incoming: Incoming,
+        incoming: Body,
         conn: Conn,
     ) -> Result<Response<Body>, BoxError> {
         let source = match Coding::of(&head.headers) {
@@ -356,7 +356,7 @@ fn progress_token(params: &[u8]) -> Option<Id> {
 
 /// The bytes of a stream, decoded.
 enum Source {
-    Plain(Incoming),
+    Plain(Body),
     Decoded(Pin<Box<dyn AsyncRead + Send>>),
 }
 
@@ -364,7 +364,7 @@ impl Source {
     /// The next bytes, or the trailers after the last.
     async fn next(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
         match self {
-            Self::Plain(body) => Some(body.frame().await?.map_err(Into::into)),
+            Self::Plain(body) => Some(body.frame().await?),
             Self::Decoded(reader) => {
                 let mut chunk = BytesMut::with_capacity(8192);
                 match reader.read_buf(&mut chunk).await {

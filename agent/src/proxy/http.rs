@@ -1,9 +1,14 @@
 //! One client connection at an endpoint, request by request: whose is it, is it a message, and where does it go.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONNECTION, request::Parts, uri::Scheme};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header::CONNECTION, request::Parts, uri::Scheme,
+};
 use hyper::{
     body::{Body as _, Incoming},
     server::conn::{http1, http2},
@@ -23,7 +28,7 @@ use super::{
     framing::{Watch, Watched},
     headers::{self, Carries, HeadError},
     record::{self, ExchangeFacts, HttpEnd},
-    upstream::{SendError, Server},
+    upstream::Server,
 };
 use crate::{
     audit::log::AppendError,
@@ -169,8 +174,9 @@ impl Connection {
         match (target, head.method.clone()) {
             (Target::Endpoint, Method::POST) => call::post(&self, head, body).await,
             (Target::Endpoint, _) if !body.is_end_stream() => call::other_method(&self, head, body).await,
-            (Target::Endpoint, Method::GET) => self.listen(head, body).await,
-            _ => self.pass(head, body::passing(body)).await,
+            (Target::Endpoint, Method::GET) => self.listen(head).await,
+            (Target::Endpoint, _) => self.pass_at_endpoint(head, Bytes::new(), None).await,
+            (Target::Other | Target::Metadata(_), _) => self.pass(head, body::passing(body)).await,
         }
     }
 
@@ -240,6 +246,7 @@ impl Connection {
             session_id,
             http: record::http_request(head),
             carrier: Carrier::of_headers(&head.headers),
+            credential: OnceLock::new(),
         })
     }
 
@@ -258,37 +265,59 @@ impl Connection {
     }
 
     /// A stream that the client opens to hear the server: GET of a session, a resumption, or the legacy transport's own.
-    async fn listen(self: &Arc<Self>, head: Parts, body: Incoming) -> Result<Response<Body>, BoxError> {
+    async fn listen(self: &Arc<Self>, head: Parts) -> Result<Response<Body>, BoxError> {
         let facts = self.facts_of_head(&head);
+        let ticket = match self.ticket_for_http(&head, &facts).await {
+            Ok(ticket) => ticket,
+            Err(refusal) => return Ok(self.refuse_http(&facts, &refusal).await),
+        };
         let exchange = match PassedExchange::begin(&self.shared, facts).await {
             Ok(exchange) => exchange,
             Err(error) => return Ok(unrecorded(&error)),
         };
         let scheme = if self.server.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
         let legacy_base = headers::absolute_uri(&head, scheme);
-        let (response, conn) = self.send(Request::from_parts(head, body::passing(body))).await?;
+        let (response, conn) = self.send(ticket, head, Bytes::new(), None).await?;
         if headers::carries(response.headers()) != Some(Carries::Events) {
             return Ok(exchange.finish_with(&self.server, response, conn));
         }
         answer::listen(Stream::listening(self, exchange, &legacy_base), response, conn).await
     }
 
-    /// A request that is not a message: passed on as it is, recorded before and after.
+    /// A request on an endpoint path that has no message, such as a session's DELETE: recorded before and after.
+    pub(crate) async fn pass_at_endpoint(
+        self: &Arc<Self>,
+        head: Parts,
+        raw: Bytes,
+        trailers: Option<HeaderMap>,
+    ) -> Result<Response<Body>, BoxError> {
+        let facts = self.facts_of_head(&head);
+        let ticket = match self.ticket_for_http(&head, &facts).await {
+            Ok(ticket) => ticket,
+            Err(refusal) => return Ok(self.refuse_http(&facts, &refusal).await),
+        };
+        let exchange = match PassedExchange::begin(&self.shared, facts).await {
+            Ok(exchange) => exchange,
+            Err(error) => return Ok(unrecorded(&error)),
+        };
+        let (response, conn) = self.send(ticket, head, raw, trailers).await?;
+        Ok(exchange.finish_with(&self.server, response, conn))
+    }
+
+    /// Something else on the endpoint's host: passed on as it is, recorded before and after.
     pub(crate) async fn pass(self: &Arc<Self>, head: Parts, body: Body) -> Result<Response<Body>, BoxError> {
         let exchange = match PassedExchange::begin(&self.shared, self.facts_of_head(&head)).await {
             Ok(exchange) => exchange,
             Err(error) => return Ok(unrecorded(&error)),
         };
-        let (response, conn) = self.send(Request::from_parts(head, body)).await?;
+        let (response, conn) = self.send_untouched(Request::from_parts(head, body)).await?;
         Ok(exchange.finish_with(&self.server, response, conn))
     }
 
-    /// Sends one request to the server.
-    pub(crate) async fn send(
-        &self,
-        request: Request<Body>,
-    ) -> Result<(Response<Incoming>, super::upstream::Conn), SendError> {
-        self.server.send(request, &self.shared.pool).await
+    /// Refuses a request that is not a message.
+    async fn refuse_http(&self, facts: &ExchangeFacts, refusal: &Refusal) -> Response<Body> {
+        self.shared.record_refused(facts, refusal).await;
+        refusal_response(refusal.undeliverable(&Asked::Unreadable))
     }
 }
 
@@ -333,7 +362,7 @@ impl PassedExchange {
     fn finish_with(
         mut self,
         server: &Arc<Server>,
-        response: Response<Incoming>,
+        response: Response<Body>,
         conn: super::upstream::Conn,
     ) -> Response<Body> {
         self.answered(response.status());

@@ -16,6 +16,7 @@
 //! | `receive` | a request's body, bounded and decoded |
 //! | `answer`, `events` | what comes back, recorded message by message and delivered |
 //! | `pending`, `calls`, `versions`, `legacy` | calls that wait for their response, and what their sessions settled on |
+//! | `sign` | what a request is sent with |
 //! | `record` | from what was seen to what the log keeps, masked |
 //! | `upstream`, `pool`, `way`, `tunnel` | the way to the server, through a proxy where the application asked for one |
 //! | `namespaces` | serve every network namespace with a process in scope |
@@ -51,6 +52,7 @@ mod pool;
 mod receive;
 mod record;
 mod refuse;
+mod sign;
 mod splice;
 mod stream;
 mod tunnel;
@@ -94,6 +96,7 @@ use crate::{
         payload::Payloads,
     },
     config::{self, Config, Registered},
+    credentials::Credentials,
     datapath::{CgroupTree, Datapath, DnsCounts},
     guard::Budgets,
     identity::{Callers, Workloads},
@@ -133,6 +136,8 @@ pub struct Parts {
     pub system_roots: Upstream,
     /// Verifies each endpoint's servers, by its name.
     pub verifiers: HashMap<String, Upstream>,
+    /// What endpoints' requests are sent with.
+    pub credentials: Credentials,
     /// The compiled `[[mask]]`.
     pub masks: Masks,
     /// What masks are keyed with.
@@ -163,6 +168,7 @@ pub(crate) struct Shared {
     minter: Arc<Minter>,
     system_roots: Upstream,
     verifiers: HashMap<String, Upstream>,
+    credentials: Credentials,
     masks: Masks,
     mask_key: MaskKey,
     policies: Arc<policy::Live>,
@@ -220,6 +226,7 @@ impl Proxy {
             minter,
             system_roots,
             verifiers,
+            credentials,
             masks,
             mask_key,
             policies,
@@ -254,6 +261,7 @@ impl Proxy {
             minter,
             system_roots,
             verifiers,
+            credentials,
             masks,
             mask_key,
             payloads,

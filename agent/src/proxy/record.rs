@@ -1,6 +1,9 @@
 //! From what the proxy saw to what the log keeps: every payload is masked here, and nowhere is one written that was not.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use http::{HeaderMap, header::USER_AGENT, request::Parts};
 use jiff::Timestamp;
@@ -18,6 +21,7 @@ use crate::{
         log::AppendError,
     },
     config::Registered,
+    credentials::Used,
     identity::Caller,
     mask::Masked,
     mcp::{self, Answer, Era, Message, Params, Refusal},
@@ -47,6 +51,8 @@ pub(crate) struct ExchangeFacts {
     pub(crate) http: HttpRequest,
     /// The trace context in the request's headers.
     pub(crate) carrier: Carrier,
+    /// What the request is sent with, once that is settled.
+    pub(crate) credential: OnceLock<Arc<Used>>,
 }
 
 /// What of one message is recorded besides the message.
@@ -176,6 +182,7 @@ impl Shared {
             verdict: note.verdict,
             http: self.masked_http(facts, note.tool),
             masked: masked.counts.clone(),
+            credential: facts.credential.get().cloned(),
         };
         if let Some(span) = note.span.filter(|_| note.outcome.is_some()) {
             span.end(&call);
@@ -244,6 +251,7 @@ impl Shared {
             request: self.masked_http(facts, None),
             request_id,
             verdict,
+            credential: facts.credential.get().cloned(),
             status: ended.as_ref().and_then(|end| end.status),
             duration: ended.as_ref().map(|end| end.duration),
             events: ended.map_or(0, |end| end.events),

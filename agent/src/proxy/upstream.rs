@@ -26,8 +26,13 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{body::Body, pool::Pool, tunnel::Tunnel};
+use super::{
+    body::{Body, BoxError},
+    pool::Pool,
+    tunnel::Tunnel,
+};
 use crate::{
+    credentials::CredentialError,
     datapath::{Binding, Netns},
     tls::{Upstream, UpstreamTlsError},
 };
@@ -171,6 +176,11 @@ impl Conn {
 }
 
 impl Server {
+    /// The name that every connection to it is verified for; none for plain HTTP.
+    pub(crate) fn verified_name(&self) -> Option<&str> {
+        self.affinity.tls.as_ref().map(|(name, _)| name.as_str())
+    }
+
     /// A connection for the next request: an idle one of the same affinity, or a new one.
     ///
     /// # Errors
@@ -281,6 +291,12 @@ pub(crate) enum SendError {
     /// The server closed every connection before it took the request.
     #[error("the server closes its connections before it takes a request")]
     Refused,
+    /// Its refusal broke off.
+    #[error("the server's refusal broke off: {0}")]
+    Refusal(#[source] BoxError),
+    /// The endpoint's credentials could not be put on.
+    #[error(transparent)]
+    Unsigned(CredentialError),
 }
 
 /// HTTP/1.1 wants an origin-form target and a Host header, HTTP/2 a whole URI and none (RFC 9113 §8.3.1).

@@ -8,6 +8,7 @@
 //! Limit: revocation is not checked, neither by CRL nor by OCSP.
 
 pub mod alert;
+mod client_cert;
 pub mod hello;
 pub mod mint;
 pub mod upstream;
@@ -21,6 +22,7 @@ use rustls::{
 };
 
 pub use alert::fatal_alert;
+pub use client_cert::ClientCertError;
 pub use hello::{ClientHello, InvalidHello, Sniff};
 pub use mint::{MintError, Minter};
 pub use upstream::{RootsError, Upstream, UpstreamTlsError, Upstreams, certificate_covers};

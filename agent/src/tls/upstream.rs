@@ -34,7 +34,12 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 pub use self::error::UpstreamTlsError;
-use super::{VERSIONS, provider};
+use super::{
+    VERSIONS,
+    client_cert::{ClientCert, ClientCertError},
+    provider,
+};
+use crate::config::ClientCertificate;
 
 /// The roots that may verify upstream servers, without the agent's own: a certificate that another agent of the same root
 /// minted must not pass for the real server's.
@@ -77,6 +82,9 @@ pub enum RootsError {
     /// The agent's own root cannot be parsed.
     #[error("the agent's own root cannot be parsed: {0}")]
     OwnRoot(String),
+    /// The client certificate cannot be shown.
+    #[error("the client certificate: {0}")]
+    ClientCert(#[from] ClientCertError),
     /// The TLS library refused the configuration.
     #[error("cannot set up TLS for upstream servers: {0}")]
     Tls(#[from] rustls::Error),
@@ -121,19 +129,26 @@ impl Upstreams {
         Ok(Self { roots: RootCertStore::empty(), own_keys })
     }
 
-    /// The connector of an endpoint that may also be verified by the roots in `upstream_ca`.
+    /// The connector of an endpoint that may also be verified by the roots in `upstream_ca`, and is shown a certificate.
     ///
     /// # Errors
     /// As [`RootsError`] says.
-    pub fn endpoint(&self, upstream_ca: Option<&Path>) -> Result<Upstream, RootsError> {
+    pub fn endpoint(
+        &self,
+        upstream_ca: Option<&Path>,
+        shows: Option<&ClientCertificate>,
+    ) -> Result<Upstream, RootsError> {
         let mut own = Self { roots: self.roots.clone(), own_keys: self.own_keys.clone() };
         if let Some(path) = upstream_ca {
             own.add_file(path)?;
         }
-        let mut config = ClientConfig::builder_with_provider(provider())
+        let config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)?
-            .with_root_certificates(own.roots)
-            .with_no_client_auth();
+            .with_root_certificates(own.roots);
+        let mut config = match shows {
+            None => config.with_no_client_auth(),
+            Some(files) => config.with_client_cert_resolver(Arc::new(ClientCert::load(files)?)),
+        };
         config.resumption = Resumption::disabled();
         Ok(Upstream { connector: TlsConnector::from(Arc::new(config)) })
     }

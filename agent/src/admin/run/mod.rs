@@ -60,6 +60,7 @@ use crate::{
         ship::Shipper,
     },
     config::{self, Config, LinkLayer, OnFailure, RawSockets, TcpScope},
+    credentials::Credentials,
     datapath::{AttachOptions, Attached, CgroupTree, Datapath, Verbosity},
     identity::{Callers, host_facts},
     mask::{MaskKey, Masks},
@@ -123,6 +124,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     let mask_key = MaskKey::from_bytes(&digest_key.derive("weir-mask-v1"));
     let config_digest = digest_key.digest(&serde_json::to_vec(&*config).map_err(failed)?);
     let (system_roots, verifiers) = verifiers(&config, &authority)?;
+    let credentials = Credentials::new(&config).map_err(failed)?;
     let masks = Masks::compile(&config.masks).map_err(failed)?;
     let policies = Arc::new(policy::Live::load(&config.policy).map_err(failed)?);
     let cgroups = Arc::new(CgroupTree::open(&config.intercept.base).map_err(failed)?);
@@ -167,6 +169,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         minter: Arc::clone(&minter),
         system_roots,
         verifiers,
+        credentials,
         masks,
         mask_key,
         policies: Arc::clone(&policies),

@@ -32,10 +32,14 @@ pub(super) fn verifiers(
 ) -> Result<(Upstream, HashMap<String, Upstream>), Failure> {
     let upstreams =
         Upstreams::load(std::slice::from_ref(authority.root()), &config.tls.upstream_roots).map_err(failed)?;
-    let system = upstreams.endpoint(None).map_err(failed)?;
+    let system = upstreams.endpoint(None, None).map_err(failed)?;
     let verifier = |endpoint: &config::Endpoint| {
         let ca: Option<&PathBuf> = endpoint.upstream_ca.as_ref();
-        Ok((endpoint.name.clone(), upstreams.endpoint(ca.map(PathBuf::as_path)).map_err(failed)?))
+        let shows = match &endpoint.credentials {
+            config::Credentials::Mtls(certificate) => Some(certificate),
+            _ => None,
+        };
+        Ok((endpoint.name.clone(), upstreams.endpoint(ca.map(PathBuf::as_path), shows).map_err(failed)?))
     };
     Ok((system, config.endpoints.iter().map(verifier).collect::<Result<_, Failure>>()?))
 }

@@ -82,7 +82,7 @@ impl Bounds {
     }
 
     fn call(&mut self, call: &mut Call) {
-        let Call { workload: _, caller: _, route, mcp, verdict, masked: _, http } = call;
+        let Call { workload: _, caller: _, route, mcp, verdict, masked: _, credential: _, http } = call;
         self.route(route);
         self.verdict(verdict);
         self.request(http);

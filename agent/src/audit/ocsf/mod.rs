@@ -84,7 +84,7 @@ impl Pen {
     }
 
     fn call<'a>(&self, call: &'a Call) -> CallRecord<'a> {
-        let Call { workload, caller, route, mcp, verdict, masked, http } = call;
+        let Call { workload, caller, route, mcp, verdict, masked, credential, http } = call;
         let denied = verdict.action != Action::Allow;
         let rating = match mcp.outcome {
             None if denied => (Severity::Medium, Status::Failure(Some("denied"))),
@@ -105,12 +105,25 @@ impl Pen {
             mcp,
             caller: caller.as_deref(),
             ours: Ours { workload, verdict: Cow::Borrowed(verdict), flow: FlowPart::of(route) },
+            credential: credential.as_deref(),
             masked,
         }
     }
 
     fn http<'a>(&self, http: &'a Http) -> HttpRecord<'a> {
-        let Http { workload, caller, route, endpoint, request, request_id, verdict, status, duration, events } = http;
+        let Http {
+            workload,
+            caller,
+            route,
+            endpoint,
+            request,
+            request_id,
+            verdict,
+            credential,
+            status,
+            duration,
+            events,
+        } = http;
         let denied = verdict.action == Action::Deny;
         let rating = match status {
             _ if denied => (Severity::Medium, Status::Failure(Some("denied"))),
@@ -139,6 +152,7 @@ impl Pen {
             http_request: HttpPart::new(request, route),
             http_response: status.map(|code| HttpResponse { code }),
             connection_info: Connection::new(route),
+            credential: credential.as_deref(),
             mcp: OnlyEndpoint { endpoint, events: (*events > 0).then_some(Counted { count: *events }) },
             caller: caller.as_deref(),
             ours: Ours { workload, verdict: Cow::Borrowed(verdict), flow: FlowPart::of(route) },

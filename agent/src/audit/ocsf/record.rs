@@ -14,7 +14,10 @@ use super::{
         Resource, Traffic,
     },
 };
-use crate::identity::{Caller, Workload};
+use crate::{
+    credentials::Used,
+    identity::{Caller, Workload},
+};
 
 /// An OCSF class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,6 +256,8 @@ pub(super) struct CallRecord<'a> {
     pub(super) caller: Option<&'a Caller>,
     #[serde(flatten)]
     pub(super) ours: Ours<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) credential: Option<&'a Used>,
     pub(super) masked: &'a BTreeMap<String, u64>,
 }
 
@@ -269,6 +274,8 @@ pub(super) struct HttpRecord<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) http_response: Option<HttpResponse>,
     pub(super) connection_info: Connection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) credential: Option<&'a Used>,
     pub(super) mcp: OnlyEndpoint<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) caller: Option<&'a Caller>,

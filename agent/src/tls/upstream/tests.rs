@@ -39,7 +39,7 @@ fn serve(config: ServerConfig) -> DuplexStream {
 fn trusting(pki: &TestPki, own: &[CertificateDer<'_>]) -> Upstream {
     let dir = tempfile::tempdir().unwrap();
     let root = pki.write_root(dir.path(), "root").unwrap();
-    Upstreams::without_system_roots(own).unwrap().endpoint(Some(&root)).unwrap()
+    Upstreams::without_system_roots(own).unwrap().endpoint(Some(&root), None).unwrap()
 }
 
 async fn connect(upstream: &Upstream, server: &Server) -> Result<TlsStream<DuplexStream>, UpstreamTlsError> {
@@ -158,9 +158,9 @@ fn root_files_that_hold_no_root_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("roots.pem");
     let upstreams = Upstreams::without_system_roots(&[]).unwrap();
-    let missing = upstreams.endpoint(Some(&path)).err().unwrap();
+    let missing = upstreams.endpoint(Some(&path), None).err().unwrap();
     assert!(matches!(&missing, RootsError::File { .. }) && missing.to_string().contains("roots.pem"), "{missing}");
     std::fs::write(&path, "no certificate\n").unwrap();
-    let empty = upstreams.endpoint(Some(&path)).err().unwrap();
+    let empty = upstreams.endpoint(Some(&path), None).err().unwrap();
     assert!(empty.to_string().contains("no certificate in it"), "{empty}");
 }

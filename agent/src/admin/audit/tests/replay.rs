@@ -45,6 +45,7 @@ impl Story {
             request: crate::audit::event::HttpRequest { method: method.into(), ..http_request() },
             request_id: Uuid::nil(),
             verdict: allow(),
+            credential: None,
             status: Some(200),
             duration: Some(Duration::from_millis(3)),
             events: 2,

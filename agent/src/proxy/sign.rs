@@ -1,0 +1,173 @@
+//! What a request is sent with: settled before the request is recorded, put on after.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    header::{ACCEPT, CONTENT_LENGTH},
+    request::Parts,
+};
+use hyper::body::Incoming;
+
+use super::{
+    body::{self, Body, Whole},
+    headers,
+    http::Connection,
+    record::ExchangeFacts,
+    upstream::{Conn, SendError},
+};
+use crate::{
+    credentials::{Asking, Credential, CredentialError, Grant, Upstream, Wanted},
+    datapath::ProcessRoot,
+    mcp::{Class, Refusal},
+};
+
+/// Most bytes of a server's refusal that are looked at for its reason.
+const REFUSAL_BYTES: usize = 64 << 10;
+
+/// Most bytes of one of the workload's own files.
+const FILE_BYTES: u64 = 64 << 10;
+
+/// What a request goes out with. Made by [`Connection::ticket`] only, so that nothing is sent to an endpoint before it is
+/// settled with which credentials.
+pub(crate) struct Ticket(Option<(Arc<Credential>, Grant)>);
+
+impl Connection {
+    /// Settles what a request to the endpoint goes out with, and notes it for the record.
+    ///
+    /// # Errors
+    /// Why it cannot go out.
+    pub(crate) async fn ticket(&self, head: &Parts, facts: &ExchangeFacts) -> Result<Ticket, Refusal> {
+        match self.shared.credentials.of(self.endpoint.name()) {
+            // Boxed: requests that go out as they came need not carry room for it.
+            Some(credential) => Box::pin(self.obtain(credential, Wanted::of(head), facts)).await,
+            None => Ok(Ticket(None)),
+        }
+    }
+
+    /// The same for a request that is no message. Where `paths` tell what is the endpoint, all on them is; otherwise a
+    /// session's streams and its end are, and what else lives on the host goes out as it came.
+    ///
+    /// # Errors
+    /// As [`ticket`](Self::ticket).
+    pub(crate) async fn ticket_for_http(&self, head: &Parts, facts: &ExchangeFacts) -> Result<Ticket, Refusal> {
+        let is_endpoints = !self.endpoint.endpoint.paths.is_empty() || speaks_mcp(head);
+        let credential = self.shared.credentials.of(self.endpoint.name());
+        if is_endpoints || credential.is_some_and(|credential| credential.is_of_connection()) {
+            self.ticket(head, facts).await
+        } else {
+            Ok(Ticket(None))
+        }
+    }
+
+    async fn obtain(
+        &self,
+        credential: &Arc<Credential>,
+        wanted: Wanted,
+        facts: &ExchangeFacts,
+    ) -> Result<Ticket, Refusal> {
+        let file = |path: &str| self.workload_file(path);
+        let asking = Asking { workload: &self.flow.workload, caller: facts.caller.as_deref(), file: &file };
+        let upstream = Upstream { verified: self.server.verified_name(), port: self.server.port };
+        match credential.obtain(wanted, upstream, &asking).await {
+            Ok(grant) => {
+                let _ = facts.credential.set(Arc::clone(grant.used()));
+                Ok(Ticket(Some((Arc::clone(credential), grant))))
+            }
+            Err(error) => {
+                let _ = facts.credential.set(Arc::new(credential.intended(&asking)));
+                Err(Refusal::new(error.rule(), Class::NoCredential, error.to_string()))
+            }
+        }
+    }
+
+    /// Sends a request with what was settled. It is sent once more if the server refused it for the time of its signature, and
+    /// the time is known now.
+    ///
+    /// # Errors
+    /// As [`send_untouched`](Self::send_untouched), or when it cannot be signed.
+    pub(crate) async fn send(
+        &self,
+        ticket: Ticket,
+        head: Parts,
+        raw: Bytes,
+        trailers: Option<HeaderMap>,
+    ) -> Result<(Response<Body>, Conn), SendError> {
+        let Some((credential, grant)) = ticket.0 else {
+            return self.send_untouched(Request::from_parts(head, body::whole(raw, trailers))).await;
+        };
+        let unsigned = Unsigned { head, raw, trailers };
+        let (response, conn) = self.server.send(unsigned.signed(&grant)?, &self.shared.pool).await?;
+        let (answer, is_worth_it) = heed(&credential, response).await?;
+        if !is_worth_it {
+            return Ok((answer, conn));
+        }
+        self.shared.pool.put(&self.server.affinity, conn);
+        self.send_untouched(unsigned.signed(&grant)?).await
+    }
+
+    /// Sends a request as it is.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub(crate) async fn send_untouched(&self, request: Request<Body>) -> Result<(Response<Body>, Conn), SendError> {
+        let (response, conn) = self.server.send(request, &self.shared.pool).await?;
+        Ok((response.map(body::passing), conn))
+    }
+
+    /// A file as the process sees it that opened the flow, if it is still there.
+    fn workload_file(&self, path: &str) -> Result<String, String> {
+        let process = &self.flow.workload.process;
+        let gone = || "the process that opened the connection has gone".to_owned();
+        let root = ProcessRoot::open(process.pid, self.flow.netns.id()).map_err(|error| error.to_string())?;
+        // Afterwards: whose root it is has been settled by now.
+        if !self.shared.workloads.is_still(&self.flow.workload) {
+            return Err(gone());
+        }
+        root.read(path, FILE_BYTES).map_err(|error| error.to_string())
+    }
+}
+
+/// A request as it came, to be signed as often as it is sent.
+struct Unsigned {
+    head: Parts,
+    raw: Bytes,
+    trailers: Option<HeaderMap>,
+}
+
+impl Unsigned {
+    fn signed(&self, grant: &Grant) -> Result<Request<Body>, SendError> {
+        let Self { head, raw, trailers } = self;
+        let mut head = head.clone();
+        let no_host = |_| SendError::Unsigned(CredentialError::Unsignable("it names no host"));
+        let authority = headers::authority(&head).map_err(no_host)?;
+        grant.apply(&mut head, authority.as_str(), raw).map_err(SendError::Unsigned)?;
+        Ok(Request::from_parts(head, body::whole(raw.clone(), trailers.clone())))
+    }
+}
+
+/// Lets the credential see a refusal, whose body is then passed on from memory.
+async fn heed(credential: &Credential, response: Response<Incoming>) -> Result<(Response<Body>, bool), SendError> {
+    let is_refusal = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&response.status());
+    let length = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if !is_refusal || length.is_none_or(|length| length > REFUSAL_BYTES) {
+        return Ok((response.map(body::passing), false));
+    }
+    let (head, incoming) = response.into_parts();
+    let collected = body::collect(body::passing(incoming), REFUSAL_BYTES).await;
+    let Whole { bytes, trailers } = collected.map_err(SendError::Refusal)?;
+    let is_worth_it = credential.heed(&head, &bytes);
+    Ok((Response::from_parts(head, body::whole(bytes, trailers)), is_worth_it))
+}
+
+/// Whether a request without a message belongs to a session: its stream, a resumption, or its end.
+fn speaks_mcp(head: &Parts) -> bool {
+    let accepts = head.headers.get_all(ACCEPT).iter();
+    let mut accepted = accepts.map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
+    match head.method {
+        Method::GET => accepted.any(|value| value.contains("text/event-stream")),
+        Method::DELETE => head.headers.contains_key("mcp-session-id"),
+        _ => false,
+    }
+}
