@@ -13,6 +13,7 @@ fn workload() -> Workload {
     Workload {
         kind: WorkloadKind::Process,
         id: "process/app".into(),
+        name: "process/app".into(),
         cgroup: None,
         cgroup_id: CgroupId(1),
         unit: None,

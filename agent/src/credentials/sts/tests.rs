@@ -137,6 +137,7 @@ fn workload(number: usize) -> Workload {
     Workload {
         kind: WorkloadKind::Unit,
         id: format!("systemd/app-{number}.service"),
+        name: format!("systemd/app-{number}.service"),
         cgroup: None,
         cgroup_id: CgroupId(1),
         unit: Some(format!("app-{number}.service")),
