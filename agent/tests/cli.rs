@@ -164,8 +164,11 @@ fn help_lists_what_exists() {
         let ran = weir(&[command, "--help"]);
         assert_eq!(ran.code, Some(0), "{command}: {ran:?}");
     }
-    assert!(listed.is_superset(&["audit", "ca", "check", "doctor", "status"].into()), "{listed:?}");
-    let later = ["policy", "catalog", "login", "logout", "approvals", "top"];
+    assert!(
+        listed.is_superset(&["audit", "ca", "check", "doctor", "login", "logout", "policy", "status"].into()),
+        "{listed:?}"
+    );
+    let later = ["catalog", "approvals", "top"];
     assert!(later.iter().all(|command| !listed.contains(command)), "{listed:?}");
     assert!(!listed.contains("schema"), "for the build, not for people");
 }
@@ -249,7 +252,8 @@ fn the_example_shows_the_defaults() {
             in_table = !line.starts_with("[[");
         }
         let commented = line.strip_prefix("# ").and_then(|rest| Some((rest, rest.split_once('=')?.0.trim_end())));
-        let default = commented.filter(|(_, key)| is_key(key) && !["upstream_roots", "group", "dir"].contains(key));
+        let default =
+            commented.filter(|(_, key)| is_key(key) && !["upstream_roots", "group", "dir", "files"].contains(key));
         if let Some(text) = default.map(|(rest, _)| rest).or(line.starts_with('[').then_some(line))
             && in_table
         {

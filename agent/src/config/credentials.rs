@@ -60,9 +60,9 @@ pub struct ManagedSecret {
     #[serde(default)]
     pub region: Option<String>,
     /// It is asked for again after this time, in seconds.
-    #[serde(default = "ttl_s")]
+    #[serde(default = "refresh_s")]
     #[schemars(range(min = 10, max = 86_400))]
-    pub ttl_s: u64,
+    pub refresh_s: u64,
     /// Another endpoint than the region's, such as a VPC endpoint's or an emulator's.
     #[serde(default)]
     pub endpoint_url: Option<String>,
@@ -113,7 +113,7 @@ pub struct ClientCertificate {
     pub key: PathBuf,
 }
 
-const fn ttl_s() -> u64 {
+const fn refresh_s() -> u64 {
     300
 }
 

@@ -120,7 +120,7 @@ impl Manager {
 }
 
 async fn fetch(aws: &Arc<Aws>, secret: ManagedSecret) -> Result<Lease<Secret>, CredentialError> {
-    let ManagedSecret { secret_id, key, region, ttl_s, endpoint_url } = secret;
+    let ManagedSecret { secret_id, key, region, refresh_s, endpoint_url } = secret;
     let failed = |reason: &str| CredentialError::Secret { place: secret_id.clone(), reason: reason.to_owned() };
     let settings = aws.client(region.as_deref(), endpoint_url.as_deref()).await.map_err(failed)?;
     let answer = Client::new(&settings).get_secret_value().secret_id(&secret_id).send().await;
@@ -135,7 +135,7 @@ async fn fetch(aws: &Arc<Aws>, secret: ManagedSecret) -> Result<Lease<Secret>, C
         Some(key) => member(&text, &key).ok_or_else(|| failed("it is no JSON object with that key"))?,
     };
     let secret = Secret::new(&text).ok_or_else(|| failed("it is empty"))?;
-    Ok(Lease::of(secret, Duration::from_secs(ttl_s), AHEAD))
+    Ok(Lease::of(secret, Duration::from_secs(refresh_s), AHEAD))
 }
 
 /// A string in a JSON object.

@@ -11,16 +11,23 @@ import sys
 import pydantic_core
 
 
-def told(value):
+# Deeper than anything that is let through.
+DEEP = 110
+
+
+def told(value, depth=0):
+    if depth > DEEP:
+        return "deep"
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, (int, float)):
         return "n" + struct.pack(">d", float(value)).hex()
     if isinstance(value, str):
-        return "s" + value
+        # Half a surrogate pair cannot be told to others as it is.
+        return "s" + value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, list):
-        return [told(element) for element in value]
-    return {key: told(element) for key, element in value.items()}
+        return [told(element, depth + 1) for element in value]
+    return {key: told(element, depth + 1) for key, element in value.items()}
 
 
 def folding(pairs):

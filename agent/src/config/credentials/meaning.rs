@@ -103,10 +103,10 @@ fn check_oauth(oauth: &OAuth, place: &[Step<'_>], findings: &mut Findings<'_>) {
 fn secret(source: &SecretSource, place: &[Step<'_>], findings: &mut Findings<'_>) {
     match source {
         SecretSource::File(SecretFile { file }) => absolute(file, &below(place, "file"), findings),
-        SecretSource::Manager(ManagedSecret { ttl_s, endpoint_url, .. }) => {
-            if !(10..=86_400).contains(ttl_s) {
-                let message = format!("{ttl_s} is outside the limits of `ttl_s`");
-                findings.add(&below(place, "ttl_s"), message, "use 10 to 86400");
+        SecretSource::Manager(ManagedSecret { refresh_s, endpoint_url, .. }) => {
+            if !(10..=86_400).contains(refresh_s) {
+                let message = format!("{refresh_s} is outside the limits of `refresh_s`");
+                findings.add(&below(place, "refresh_s"), message, "use 10 to 86400");
             }
             if let Some(url) = endpoint_url {
                 http_url(url, &below(place, "endpoint_url"), findings);

@@ -19,7 +19,7 @@ fn every_kind_is_one_table() {
         "{ sigv4 = {} }",
         "{ sigv4 = { service = \"bedrock-agentcore\", region = \"us-east-1\" } }",
         "{ bearer = { file = \"/run/token\" } }",
-        "{ bearer = { secret_id = \"mcp/token\", key = \"token\", ttl_s = 60 } }",
+        "{ bearer = { secret_id = \"mcp/token\", key = \"token\", refresh_s = 60 } }",
         "{ oauth = { token_url = \"https://idp.test/token\", client_id = \"weir\", client_secret = { file = \"/s\" } } }",
         "{ mtls = { cert = \"/c.pem\", key = \"/k.pem\" } }",
     ] {

@@ -20,8 +20,6 @@ struct Story {
 impl Story {
     fn say(&mut self, mut call: Call, edit: impl FnOnce(&mut Call)) {
         call.route.flow_id = self.flow;
-        // As in the records of its flow and its HTTP requests.
-        call.caller = None;
         edit(&mut call);
         self.happen(What::Call(Box::new(call)));
     }
