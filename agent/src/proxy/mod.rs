@@ -23,6 +23,7 @@
 //! | `names` | which addresses are registered |
 //! | `ledger` | what becomes of every redirected connection: claimed, recorded, tallied |
 //! | `framing`, `headers` | what makes a request readable in one way only |
+//! | `shared` | what every flow shares |
 //! | `splice`, `stream`, `body`, `decode`, `drain` | the means |
 
 mod accept;
@@ -52,6 +53,7 @@ mod pool;
 mod receive;
 mod record;
 mod refuse;
+mod shared;
 mod sign;
 mod splice;
 mod stream;
@@ -63,10 +65,7 @@ mod way;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -74,12 +73,13 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use self::{
-    calls::{Calls, OpenCall, Scope},
+    calls::Calls,
     drain::Drain,
     ledger::Ledger,
     legacy::LegacyPaths,
     names::Names,
     pool::Pool,
+    shared::{Counters, Shared},
     unregistered::Sightings,
     versions::Versions,
 };
@@ -90,18 +90,13 @@ pub use self::{
     unregistered::ShadowStatus,
 };
 use crate::{
-    audit::{
-        event::{Outcome, Payload},
-        log::{AppendError, Log},
-        payload::Payloads,
-    },
-    config::{self, Config, Registered},
+    audit::{event::Outcome, log::Log, payload::Payloads},
+    config::{self, Config},
     credentials::Credentials,
     datapath::{CgroupTree, Datapath, DnsCounts},
     guard::Budgets,
     identity::{Callers, Workloads},
     mask::{MaskKey, Masks},
-    mcp,
     policy::{self, Catalogue},
     telemetry::Telemetry,
     tls::{Minter, Upstream},
@@ -156,41 +151,6 @@ pub struct Parts {
 #[derive(Debug, Clone)]
 pub struct Proxy {
     shared: Arc<Shared>,
-}
-
-/// What every flow shares.
-pub(crate) struct Shared {
-    config: Arc<Config>,
-    datapath: Datapath,
-    cgroups: Arc<CgroupTree>,
-    workloads: Arc<Workloads>,
-    callers: Arc<Callers>,
-    minter: Arc<Minter>,
-    system_roots: Upstream,
-    verifiers: HashMap<String, Upstream>,
-    credentials: Credentials,
-    masks: Masks,
-    mask_key: MaskKey,
-    policies: Arc<policy::Live>,
-    /// Whether there are, or may come to be, policies to ask.
-    judges: bool,
-    catalogue: Catalogue,
-    budgets: Budgets,
-    payloads: Payloads,
-    log: Log,
-    telemetry: Telemetry,
-    names: Arc<Names>,
-    pool: Pool,
-    calls: Calls,
-    legacy: LegacyPaths,
-    versions: Versions,
-    sightings: Sightings,
-    places: Arc<Semaphore>,
-    refusals: Arc<Semaphore>,
-    ledger: Ledger,
-    counters: Counters,
-    tasks: TaskTracker,
-    drain: Drain,
 }
 
 /// The proxy's state, for `weir status`.
@@ -395,100 +355,5 @@ impl Proxy {
                 tracing::error!(%error, "the end of a call could not be recorded");
             }
         }
-    }
-}
-
-impl Shared {
-    /// What a record keeps of a message's content while the log has room for it.
-    fn content(&self, masked: &[u8]) -> Option<Payload> {
-        self.while_there_is_room(masked, self.payloads.fit(masked).ok()?)
-    }
-
-    /// The same of what is kept beside it, in part where it is long.
-    fn excerpt(&self, masked: &[u8]) -> Option<Payload> {
-        self.while_there_is_room(masked, self.payloads.excerpt(masked).ok()?)
-    }
-
-    fn while_there_is_room(&self, masked: &[u8], payload: Payload) -> Option<Payload> {
-        if self.log.has_room_for(&payload) { Some(payload) } else { self.payloads.digest(masked).ok() }
-    }
-
-    fn message_limits(&self) -> mcp::Limits {
-        mcp::Limits { depth: self.config.limits.json_depth, ..mcp::Limits::default() }
-    }
-
-    fn verifier_of(&self, endpoint: &Registered) -> Upstream {
-        self.verifiers.get(endpoint.name()).unwrap_or(&self.system_roots).clone()
-    }
-
-    fn connect_patience(&self) -> Duration {
-        Duration::from_millis(self.config.limits.connect_timeout_ms)
-    }
-
-    /// Records the end of a call and forgets it.
-    async fn end(&self, scope: &Scope, call: &OpenCall, outcome: Outcome) {
-        self.calls.close(scope, call);
-        if let Err(error) = self.record_end(call, None, outcome, None, Vec::new()).await {
-            tracing::error!(%error, call = %call.call_id, "the end of a call could not be recorded");
-        }
-    }
-
-    /// The same, from where nothing can be awaited.
-    fn end_in_background(self: &Arc<Self>, call: Arc<OpenCall>, outcome: Outcome) {
-        let shared = Arc::clone(self);
-        self.spawn_record(async move { shared.record_end(&call, None, outcome, None, Vec::new()).await });
-    }
-
-    fn spawn_record(&self, append: impl Future<Output = Result<(), AppendError>> + Send + 'static) {
-        self.tasks.spawn(async move {
-            if let Err(error) = append.await {
-                tracing::error!(%error, "a record could not be written");
-            }
-        });
-    }
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Keys and certificates are in here: nothing of them is printed.
-        f.write_str("Shared")
-    }
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    over_limit: AtomicU64,
-    unattributed: AtomicU64,
-    canaries: AtomicU64,
-    unresolved: Mutex<Vec<(String, String)>>,
-    /// By endpoint: messages judged, and refused of these.
-    judged: Mutex<HashMap<String, (u64, u64)>>,
-}
-
-impl Counters {
-    fn judged(&self, endpoint: &str, refused: bool) {
-        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
-        let (all, of_them_refused) = judged.entry(endpoint.to_owned()).or_default();
-        *all += 1;
-        *of_them_refused += u64::from(refused);
-    }
-
-    fn over_limit(&self) {
-        self.over_limit.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn canary(&self) {
-        self.canaries.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn unattributed(&self) {
-        self.unattributed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn set_unresolved(&self, unresolved: Vec<(String, String)>) {
-        for (host, reason) in &unresolved {
-            tracing::warn!(host, reason, "a registered name did not resolve");
-        }
-        *self.unresolved.lock().unwrap_or_else(PoisonError::into_inner) = unresolved;
     }
 }

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -17,6 +17,8 @@ use weir_tests::world::Running;
 /// Emulated, on a machine that does other things too.
 const PATIENCE: Duration = Duration::from_secs(840);
 const STEP: Duration = Duration::from_millis(200);
+/// So many lines at the end of what was said tell why it ended; what continuous integration keeps of a failure is short.
+const LAST_WORDS: usize = 60;
 /// Resets and panics end it; what it says itself goes to the first serial line, what its kernel says to the second.
 const MACHINE: &str = "-accel tcg,thread=multi -cpu max,la57=off -smp 2 -m 2048 -display none -nodefaults -no-user-config \
                        -no-reboot -nic none";
@@ -35,7 +37,7 @@ pub(crate) struct Guest {
 pub(crate) struct Report {
     suites: HashMap<String, Said>,
     /// What comes with it, for the one who has to find out why it failed.
-    console: String,
+    last_words: String,
     pub(crate) took: Duration,
 }
 
@@ -78,17 +80,29 @@ impl Guest {
 
     /// Waits until it has powered off.
     pub(crate) fn report(mut self) -> Report {
-        while self.qemu.0.try_wait().unwrap().is_none() {
-            assert!(
-                self.began.elapsed() < PATIENCE,
-                "it goes on for too long\n{}\n{}",
-                self.read("said"),
-                self.read("console")
-            );
+        let status = loop {
+            if let Some(status) = self.qemu.0.try_wait().unwrap() {
+                break status;
+            }
+            assert!(self.began.elapsed() < PATIENCE, "it goes on for too long\n{}", self.last_words(None));
             thread::sleep(STEP);
+        };
+        Report {
+            suites: parse(&self.read("said")),
+            last_words: self.last_words(Some(status)),
+            took: self.began.elapsed(),
         }
-        let console = self.read("errors") + &self.read("console");
-        Report { suites: parse(&self.read("said")), console, took: self.began.elapsed() }
+    }
+
+    /// How QEMU ended, and the last of what it, the suites and the kernel said.
+    fn last_words(&self, status: Option<ExitStatus>) -> String {
+        let ended = status.map_or_else(|| "goes on".to_owned(), |status| status.to_string());
+        let said = ["errors", "said", "console"].map(|name| {
+            let text = self.read(name);
+            let lines: Vec<&str> = text.lines().collect();
+            format!("--- {name}\n{}\n", lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n"))
+        });
+        format!("{}QEMU: {ended} after {:?}", said.concat(), self.began.elapsed())
     }
 
     fn read(&self, name: &str) -> String {
@@ -100,12 +114,12 @@ impl Guest {
 impl Report {
     /// What a suite said, which must have come to its end.
     pub(crate) fn said(&self, suite: &str) -> &Said {
-        self.suites.get(suite).unwrap_or_else(|| panic!("no {suite}: {:#?}\n{}", self.suites, self.console))
+        self.suites.get(suite).unwrap_or_else(|| panic!("{suite} did not come to its end\n{}", self.last_words))
     }
 
     /// All that is known of a suite that failed.
     pub(crate) fn failure(&self, suite: &str) -> String {
-        format!("{}\n{}", self.said(suite).text, self.console)
+        format!("{}\n{}", self.said(suite).text, self.last_words)
     }
 }
 
