@@ -209,7 +209,14 @@ pub(crate) fn tally(settled: bool, redirected: u64, closed: u64) -> Reconciliati
         workloads: vec![workload],
         workloads_left_out: 0,
     };
-    Reconciliation { counters: "1a2b".into(), epoch: 1, opens: false, settled, endpoints: vec![endpoint] }
+    Reconciliation {
+        counters: "1a2b".into(),
+        epoch: 1,
+        opens: false,
+        settled,
+        stopped: Some(0),
+        endpoints: vec![endpoint],
+    }
 }
 
 /// An event that says little.

@@ -1,5 +1,5 @@
 //! Who called, when by the time that the agent looks the process is gone, its pid another's, or its cgroup removed: what is
-//! said is right, or unknown, and never someone else's.
+//! said is right, or unknown, and never someone else's. Who tried to get past it is said too.
 
 use std::{fs, process::Stdio};
 
@@ -40,6 +40,14 @@ fn connect_and_go(scene: &Scene, cgroup: &str) -> u32 {
     let pid = client.id();
     assert!(client.wait().expect("bash ends").success(), "not connected");
     pid
+}
+
+/// Sends a datagram to the server's address, which no MCP client does.
+fn datagram(scene: &Scene, cgroup: &str) {
+    let place = scene.addr(GOOD);
+    let send = format!("echo past > /dev/udp/{}/{}", place.ip(), place.port());
+    let mut client = scene.stage.world().command(cgroup, "bash").args(["-c", &send]).spawn().expect("run bash");
+    assert!(!client.wait().expect("bash ends").success(), "it was sent");
 }
 
 /// The end of the only flow of a process.
@@ -102,4 +110,23 @@ fn a_process_that_is_gone_with_its_cgroup_is_unknown_and_still_counted() {
     let own = workloads.iter().find(|workload| workload["cgroup_id"] == id).expect("its counts");
     assert_eq!((&own["redirected"], own.get("cgroup")), (&Value::from(1), None), "{own}");
     agent.verify();
+}
+
+#[test]
+fn an_attempt_to_get_past_the_agent_is_in_the_log() {
+    let scene = Scene::new("stopped");
+    let _server = scene.serve_good();
+    let mut agent = scene.agent(&[GOOD], "", "");
+    datagram(&scene, "/app/sneaky");
+    agent.terminate();
+
+    let records = agent.records();
+    let tally = records.filter(|record| record.event()["reconciliation"].is_object()).last().expect("a tally");
+    let (event, stopped) = (tally.event(), &tally.event()["reconciliation"]["stopped"]);
+    assert!(stopped.as_u64() > Some(0) && event["severity_id"] == 2, "{}", tally.line);
+    assert_eq!(event["message"], format!("{stopped} attempts to get past the agent were stopped"));
+    let endpoints = event["reconciliation"]["endpoints"].as_array().expect("endpoints");
+    let workloads = endpoints.iter().flat_map(|endpoint| endpoint["workloads"].as_array().expect("workloads"));
+    let own = workloads.filter(|workload| workload["guarded"] == *stopped).map(|workload| &workload["cgroup"]);
+    assert_eq!(own.collect::<Vec<_>>(), ["/app/sneaky"], "{}", tally.line);
 }

@@ -30,7 +30,12 @@ fn shows_the_same_as_here(line: &str) {
     let guest = Guest::boot(line);
     let suites = Suites::built();
     let here = Verdicts::parse(&suites.bypass_here());
-    let report = guest.report();
+    let mut report = guest.report();
+    if !report.whole {
+        // An emulated machine may die of its emulator. What its kernel said of it is shown; no verdict is asked for twice.
+        println!("{line}: the machine ended before its suites did, and is booted once more\n{}", report.last_words);
+        report = Guest::boot(line).report();
+    }
     let kernel = report.said("kernel").text.trim();
     assert!(kernel.starts_with(&format!("{line}.")), "{kernel}");
 

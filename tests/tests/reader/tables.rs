@@ -27,7 +27,7 @@ fn the_tables_hold_what_was_recorded_and_every_query_finds_what_it_is_for() {
     assert_eq!(column(answers, "unapproved_deletes", "tool"), ["delete_invoice"]);
     assert!(column(answers, "unapproved_deletes", "params")[0].as_str().is_some_and(|text| text.contains("INV-7")));
     assert_eq!(column(answers, "lag", "newest_seq"), [&read["records"]]);
-    for nothing in ["gaps", "forks", "calls_without_end", "shadow_mcp", "refused_connections"] {
+    for nothing in ["gaps", "forks", "calls_without_end", "shadow_mcp", "refused_connections", "stopped_attempts"] {
         assert_eq!(answers[nothing], json!([]), "{nothing}");
     }
 }

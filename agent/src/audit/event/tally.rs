@@ -23,8 +23,21 @@ pub struct Reconciliation {
     pub opens: bool,
     /// Whether nothing moved while it was taken. One that is not settled may be off by what was moving.
     pub settled: bool,
+    /// Attempts that were denied or guarded since the tally before by the same agent; none in its first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<u64>,
     /// By endpoint, in the order of the configuration.
     pub endpoints: Vec<EndpointTally>,
+}
+
+impl Reconciliation {
+    /// Attempts that were denied or guarded since an earlier tally of the same counters.
+    pub fn stopped_since(&self, earlier: &Self) -> Option<u64> {
+        let stopped = |tally: &Self| -> u64 {
+            tally.endpoints.iter().map(|endpoint| endpoint.counts.denied + endpoint.counts.guarded).sum()
+        };
+        (self.counters == earlier.counters).then(|| stopped(self).saturating_sub(stopped(earlier)))
+    }
 }
 
 /// What became of the attempts to reach one endpoint. The kernel's counts go on across agents; `flows_closed` does not.

@@ -215,9 +215,12 @@ impl Pen {
                 let lifecycle = Lifecycle { kind: "attached", takeover: Some(*takeover), ..none };
                 (6, "Enable", "interception attached".to_owned(), lifecycle)
             }
-            Agent::Tally(_) => {
-                let lifecycle = Lifecycle { kind: "tally", ..none };
-                (99, "Tally", "connections and their records were counted".to_owned(), lifecycle)
+            Agent::Tally(tally) => {
+                let message = match tally.stopped {
+                    Some(stopped) if stopped > 0 => format!("{stopped} attempts to get past the agent were stopped"),
+                    _ => "connections and their records were counted".to_owned(),
+                };
+                (99, "Tally", message, Lifecycle { kind: "tally", ..none })
             }
             Agent::Detached { by: Requester { uid, pid, login_uid } } => {
                 let (who, pid, login_uid) = (Some(*uid), *pid, *login_uid);
@@ -229,6 +232,7 @@ impl Pen {
         let rating = match agent {
             Agent::Detached { .. } | Agent::Recovered { .. } => (Severity::Medium, Status::Success),
             Agent::Life(life) => life::rate(life),
+            Agent::Tally(tally) if tally.stopped > Some(0) => (Severity::Low, Status::Success),
             _ => (Severity::Informational, Status::Success),
         };
         let activity = Activity { class: Class::ApplicationLifecycle, id, name };

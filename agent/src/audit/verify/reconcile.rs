@@ -166,7 +166,7 @@ impl Reconciler {
     }
 
     fn tally(&mut self, epoch: u64, seq: u64, tally: Reconciliation) {
-        let Reconciliation { counters, epoch: taken_in, opens, settled, endpoints } = tally;
+        let Reconciliation { counters, epoch: taken_in, opens, settled, stopped: _, endpoints } = tally;
         let settled = settled && taken_in == epoch && !self.is_partial;
         self.found.tallies += 1;
         if self.counters.as_ref() != Some(&counters) {

@@ -133,10 +133,12 @@ impl Shared {
 
     async fn record_tally(self: &Arc<Self>, books: Books, opens: bool, attempts: u32) -> Result<(), TallyError> {
         let tally = self.tally(books, opens, attempts).await?;
-        if lock(&self.ledger.last).as_ref() == Some(&tally) {
+        let before = lock(&self.ledger.last).clone();
+        if before.as_ref() == Some(&tally) {
             return Ok(());
         }
-        let what = What::Agent(Agent::Tally(Box::new(tally.clone())));
+        let stopped = before.filter(|_| !opens).and_then(|before| tally.stopped_since(&before));
+        let what = What::Agent(Agent::Tally(Box::new(Reconciliation { stopped, ..tally.clone() })));
         self.log.append(Event { time: Timestamp::now(), what }).await?;
         *lock(&self.ledger.last) = Some(tally);
         Ok(())
@@ -152,7 +154,7 @@ impl Shared {
             if taken.settled || attempt >= attempts {
                 let Taken { settled, epoch, endpoints } = taken;
                 let counters = format!("{:016x}", books.id.unwrap_or_default());
-                return Ok(Reconciliation { counters, epoch, opens, settled, endpoints });
+                return Ok(Reconciliation { counters, epoch, opens, settled, stopped: None, endpoints });
             }
             attempt += 1;
             tokio::time::sleep(PAUSE).await;
