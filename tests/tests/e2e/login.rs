@@ -153,6 +153,31 @@ fn what_a_session_starts_calls_in_the_name_of_who_signed_in() {
 }
 
 #[test]
+fn who_signed_in_is_known_to_the_next_agent() {
+    let (stage, server, idp) = setting("login-kept");
+    let mut agent = start(&stage, &server, &idp, 3600);
+    let (mut own, mut other) = (Session::begin(&stage, 1000), Session::begin(&stage, 1001));
+    own.sign_in(&idp, "jane");
+    other.sign_in(&idp, "joe");
+    agent.kill9();
+    agent.restart();
+    assert_ne!(own.call(), "401", "it was killed, and started again");
+    agent.upgrade();
+    assert_ne!(own.call(), "401", "another took over");
+
+    let (code, said) = own.weir("logout");
+    assert!(code == 0 && said.contains("jane is signed out"), "{said}");
+    agent.terminate();
+    agent.restart();
+    assert_eq!(own.call(), "401");
+    assert_ne!(other.call(), "401", "joe has not signed out");
+    let log = agent.records();
+    let out = log.filter(|record| logins(record, "signed_out")).next().expect("jane's end");
+    assert_eq!((&out.event()["caller"]["sub"], &out.event()["login"]["login_uid"]), (&json!("jane"), &json!(1000)));
+    agent.verify();
+}
+
+#[test]
 fn a_session_that_is_moved_elsewhere_is_nobodys() {
     let (stage, server, idp) = setting("login-moved");
     let _agent = start(&stage, &server, &idp, 3600);

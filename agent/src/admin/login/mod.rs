@@ -3,6 +3,7 @@
 //! The command opens a page and hands back where it led; the agent, at the other end of the login socket ([`server`]), does
 //! the rest and never shows a token. Needs no privilege and no readable configuration.
 
+mod kept;
 pub(crate) mod server;
 mod wire;
 

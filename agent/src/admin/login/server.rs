@@ -17,7 +17,10 @@ use tokio::{net::UnixStream, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
-use super::wire::{Ask, SignedIn, Talk, Tell};
+use super::{
+    kept::{Kept, KeptError},
+    wire::{Ask, SignedIn, Talk, Tell},
+};
 use crate::{
     admin::socket::{BindError, Mode, SocketFile},
     audit::{
@@ -64,6 +67,7 @@ struct Desk {
     callers: Arc<Callers>,
     workloads: Arc<Workloads>,
     log: Log,
+    kept: Arc<Kept>,
     ttl: SignedDuration,
     attempts: DefaultKeyedRateLimiter<u32>,
     talking: Mutex<HashMap<u32, usize>>,
@@ -80,6 +84,8 @@ enum Failed {
     Full,
     #[error("the login could not be recorded, and so it does not hold: {0}")]
     Record(#[from] AppendError),
+    #[error("you are signed out until the agent starts again, and perhaps no longer: {0}")]
+    Kept(#[from] KeptError),
     #[error("the conversation broke off: {0}")]
     Talk(#[from] io::Error),
     #[error("this is not the time to say that")]
@@ -87,18 +93,26 @@ enum Failed {
 }
 
 impl LoginServer {
-    /// Will answer at the socket that [`bind`] has made.
+    /// Will answer at the socket that [`bind`] has made. Whom an earlier agent since this boot knew is known from here on.
     pub(in crate::admin) fn new(
         login: &Login,
         file: SocketFile,
         callers: Arc<Callers>,
         workloads: Arc<Workloads>,
         log: Log,
+        since: (&Path, &str),
     ) -> Self {
+        let (state_dir, boot_id) = since;
+        let kept = Kept::new(state_dir, boot_id);
+        match kept.restore(callers.logins(), &login.issuer) {
+            Ok(logins) => tracing::debug!(logins, "logins are known from before"),
+            Err(error) => tracing::warn!(%error, "nobody is signed in any more"),
+        }
         let desk = Desk {
             callers,
             workloads,
             log,
+            kept: Arc::new(kept),
             ttl: SignedDuration::from_secs(i64::try_from(login.ttl_s).unwrap_or(i64::MAX)),
             attempts: RateLimiter::keyed(Quota::per_minute(ATTEMPTS)),
             talking: Mutex::default(),
@@ -196,11 +210,14 @@ impl Desk {
     async fn bind(&self, peer: Arc<Peer>, Verified { caller, .. }: Verified) -> Result<Tell, Failed> {
         let caller = Arc::new(caller);
         let until = Timestamp::now().saturating_add(self.ttl).unwrap_or(Timestamp::MAX);
-        let binding = Binding { caller: Arc::clone(&caller), until, peer: Arc::clone(&peer) };
+        let binding = Binding { caller: Arc::clone(&caller), until, asked: Arc::new(peer.asked()) };
         let event = LoginEvent { until: Some(until), ..said(LoginKind::SignedIn, &binding) };
         self.record(event).await?;
         if !self.callers.logins().bind(peer.session.clone(), binding) {
             return Err(Failed::Full);
+        }
+        if let Err(error) = self.keep().await {
+            tracing::warn!(%error, "a login holds only as long as this agent");
         }
         let (sub, issuer, groups) = (caller.sub.clone(), caller.issuer.clone(), caller.groups.clone());
         Ok(Tell::SignedIn(SignedIn { sub, issuer, groups, until }))
@@ -210,8 +227,18 @@ impl Desk {
         let Some(binding) = self.callers.logins().unbind(&peer.session) else {
             return Ok(Tell::SignedOut { sub: None });
         };
+        let kept = self.keep().await;
         self.record(said(LoginKind::SignedOut, &binding)).await?;
+        kept?;
         Ok(Tell::SignedOut { sub: Some(binding.caller.sub.clone()) })
+    }
+
+    async fn keep(&self) -> Result<(), KeptError> {
+        let (kept, callers) = (Arc::clone(&self.kept), Arc::clone(&self.callers));
+        match tokio::task::spawn_blocking(move || kept.keep(callers.logins())).await {
+            Ok(kept) => kept,
+            Err(panicked) => Err(self.kept.failed("write", io::Error::other(panicked))),
+        }
     }
 
     async fn expire(&self) {
@@ -266,13 +293,13 @@ async fn enter_code(talk: &mut Talk, sign_in: &SignIn) -> Result<Verified, Faile
 }
 
 /// What became of a binding.
-fn said(kind: LoginKind, Binding { caller, until: _, peer }: &Binding) -> LoginEvent {
+fn said(kind: LoginKind, Binding { caller, until: _, asked }: &Binding) -> LoginEvent {
     LoginEvent {
         kind,
         caller: Some(Arc::clone(caller)),
-        workload: Some(peer.workload.clone()),
-        uid: peer.uid,
-        login_uid: peer.login_uid,
+        workload: asked.workload.clone(),
+        uid: asked.uid,
+        login_uid: asked.login_uid,
         until: None,
         reason: None,
     }

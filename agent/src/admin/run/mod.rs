@@ -188,6 +188,11 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     };
     let first = [started, Agent::Attached { takeover }];
     let Begun { namespaces, predecessor } = origin.begin(&log, &options, &proxy, first).await?;
+    // Who signed in is known before the first call, and after the other agent's last login.
+    let login = config.login.as_ref().zip(login_socket).map(|(login, socket)| {
+        let since = (&*config.state_dir, &*options.boot_id);
+        LoginServer::new(login, socket, callers, workloads, log.clone(), since)
+    });
     datapath.set_fail_open(config.intercept.on_failure == OnFailure::Open).map_err(failed)?;
     // Taking over, at once: the other agent has stopped saying that it is alive.
     let early = predecessor.is_some().then(|| Pulse::start(datapath.clone(), log.clone()));
@@ -236,9 +241,9 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     let renewal = tokio::spawn(renew(authority, hosts, Arc::clone(&minter)));
     origin::put_in_place(&mut socket, &mut next)?;
     let admin = tokio::spawn(socket.serve(running, stop.clone()));
-    if let (Some(login), Some(socket)) = (&config.login, login_socket) {
-        let server = LoginServer::new(login, socket, callers, workloads, log.clone());
-        tokio::spawn(server.serve(stop.clone()));
+    let signing_in = stop.child_token();
+    if let Some(login) = login {
+        tokio::spawn(login.serve(signing_in.clone()));
     }
     // The main process follows the work: it is another one after a hand-over.
     notify(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
@@ -257,6 +262,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     };
     let ending = stop_signals.or_successor(&next, Arc::new(estate)).await?;
     drop((next, watching, watchdog, pulse));
+    signing_in.cancel();
     reporting.withdraw();
     let patience = Duration::from_millis(config.limits.drain_ms);
     match &ending {

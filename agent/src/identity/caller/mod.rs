@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::token::TokenError;
 pub(crate) use self::{
@@ -29,14 +29,14 @@ use super::login::{Logins, SignIn};
 use crate::config::{CallerRule, Config};
 
 /// Who is calling, as a verified token says. Serialises as `event.caller`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
     /// The subject, unique within its issuer (RFC 7519 §4.1.2).
     pub sub: String,
     /// The provider that vouches for it (RFC 7519 §4.1.1).
     pub issuer: String,
     /// The groups that it says the caller is in, in its order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
 }
 

@@ -19,6 +19,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
     peer::{Peer, PeerError},
@@ -30,7 +31,7 @@ use super::{Caller, Workload};
 const MOST: usize = 10_000;
 
 /// A login that the kernel knows.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Session {
     audit_session: u32,
     workload: String,
@@ -57,7 +58,18 @@ pub(crate) struct Binding {
     /// Until when it holds.
     pub(crate) until: Timestamp,
     /// Who asked for it, for the record of its end.
-    pub(crate) peer: Arc<Peer>,
+    pub(crate) asked: Arc<Asked>,
+}
+
+/// Who asked for a login.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// The user.
+    pub(crate) uid: u32,
+    /// The user who logged in, whoever the process has become since.
+    pub(crate) login_uid: Option<u32>,
+    /// Where, and the process; known only to the agent that was asked.
+    pub(crate) workload: Option<Workload>,
 }
 
 impl Logins {
@@ -84,6 +96,12 @@ impl Logins {
     /// Frees a session.
     pub(crate) fn unbind(&self, session: &Session) -> Option<Binding> {
         self.write().remove(session)
+    }
+
+    /// What is bound, to be kept for another agent.
+    pub(crate) fn bound(&self) -> Vec<(Session, Binding)> {
+        let bound = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        bound.iter().map(|(session, binding)| (session.clone(), binding.clone())).collect()
     }
 
     /// Frees the sessions whose time is over.

@@ -7,7 +7,7 @@ use rustix::{
 };
 use tokio::net::UnixStream;
 
-use super::{super::Workloads, Session};
+use super::{super::Workloads, Asked, Session};
 use crate::{
     datapath::{peer_pidfd, since_boot},
     identity::Workload,
@@ -41,6 +41,11 @@ pub(crate) enum PeerError {
 }
 
 impl Peer {
+    /// Who asked, for the record of what becomes of it.
+    pub(crate) fn asked(&self) -> Asked {
+        Asked { uid: self.uid, login_uid: self.login_uid, workload: Some(self.workload.clone()) }
+    }
+
     /// Who has just connected.
     ///
     /// # Errors

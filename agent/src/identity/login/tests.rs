@@ -24,9 +24,8 @@ fn workload(audit_session: Option<u32>, unit: &str) -> Workload {
 
 fn binding(workload: &Workload, holds: SignedDuration) -> Binding {
     let caller = Caller { sub: "jane".into(), issuer: "https://idp.test".into(), groups: Vec::new() };
-    let session = Session::of(workload).unwrap();
-    let peer = Peer { uid: 1000, login_uid: Some(1000), workload: workload.clone(), session };
-    Binding { caller: Arc::new(caller), until: Timestamp::now() + holds, peer: Arc::new(peer) }
+    let asked = Asked { uid: 1000, login_uid: Some(1000), workload: Some(workload.clone()) };
+    Binding { caller: Arc::new(caller), until: Timestamp::now() + holds, asked: Arc::new(asked) }
 }
 
 #[test]
