@@ -54,6 +54,7 @@ pub(crate) fn workload() -> Workload {
         kind: WorkloadKind::Pod,
         id: "pod/0a1b/agent".into(),
         name: "ns/payments/sa/agent".into(),
+        spiffe_id: Some("spiffe://example.org/agent".into()),
         cgroup: Some("/kubepods/x".into()),
         cgroup_id: CgroupId(4711),
         unit: Some("billing.service".into()),

@@ -54,7 +54,7 @@ pub use policy::{Policy, Stance};
 pub use sinks::{FileSink, Kinesis, OtlpLogs};
 pub use telemetry::{Otlp, Telemetry};
 pub use unregistered::Unregistered;
-pub use workloads::{Ecs, Instance, Kubernetes};
+pub use workloads::{Ecs, Instance, Kubernetes, Spire};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -100,6 +100,9 @@ pub struct Config {
     /// Names of ECS tasks.
     #[serde(default)]
     pub ecs: Option<Ecs>,
+    /// SPIFFE IDs of processes.
+    #[serde(default)]
+    pub spire: Option<Spire>,
     /// What instance this is.
     #[serde(default)]
     pub host: Option<Instance>,
@@ -265,6 +268,7 @@ impl Default for Config {
             admin: Admin::default(),
             kubernetes: None,
             ecs: None,
+            spire: None,
             host: None,
             login: None,
             telemetry: Telemetry::default(),

@@ -1,4 +1,4 @@
-//! `[kubernetes]`, `[ecs]`, `[host]`: who on this host can say more of a workload, and of the host.
+//! `[kubernetes]`, `[ecs]`, `[spire]`, `[host]`: who on this host can say more of a workload, and of the host.
 
 use std::{
     net::IpAddr,
@@ -42,6 +42,20 @@ pub struct Ecs {
 pub struct Instance {
     /// The service; its version 2 is spoken.
     pub imds: Url,
+}
+
+/// `[spire]`: SPIFFE IDs of processes, from SPIRE's agent on this host. Without it records have none.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spire {
+    /// The agent's admin socket, with the Delegated Identity API; the Workload API's socket would tell this agent's own ID.
+    pub socket: PathBuf,
+}
+
+impl Default for Spire {
+    fn default() -> Self {
+        Self { socket: "/var/run/spire/admin/api.sock".into() }
+    }
 }
 
 fn fixed(url: &str) -> Url {
@@ -91,6 +105,12 @@ pub(super) fn meaning(config: &Config, findings: &mut Findings<'_>) {
                 findings.add(&["kubernetes".into(), Step::Key(key)], "a relative path", hint);
             }
         }
+    }
+    if let Some(spire) = &config.spire
+        && spire.socket.is_relative()
+    {
+        let hint = "the agent has no working directory of yours: begin the path with `/`";
+        findings.add(&["spire".into(), "socket".into()], "a relative path", hint);
     }
     if let Some(ecs) = &config.ecs {
         provider_url(ecs.agent.as_str(), &["ecs".into(), "agent".into()], findings);

@@ -18,6 +18,7 @@ fn workload() -> Workload {
         cgroup_id: CgroupId(1),
         unit: None,
         container: None,
+        spiffe_id: None,
         pod: None,
         process,
     }

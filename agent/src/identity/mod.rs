@@ -2,8 +2,8 @@
 //! client says.
 //!
 //! [`cgroup`] reads a cgroup's path from the root, `process` reads `/proc` for what the kernel hooks do not tell, and
-//! [`Workloads`] joins them. `kubelet` and `ecs` add names to ids, through one `roster` each; `host` says what instance this
-//! is. [`caller`] verifies tokens, `login` binds people to login sessions. Where they cannot be sure they say less, never
+//! [`Workloads`] joins them. `kubelet` and `ecs` add names to ids, through one `roster` each; `spire` adds SPIFFE IDs; `host` says what
+//! instance this is. [`caller`] verifies tokens, `login` binds people to login sessions. Where they cannot be sure they say less, never
 //! something else.
 
 pub mod caller;
@@ -15,6 +15,7 @@ mod kubelet;
 pub(crate) mod login;
 mod process;
 mod roster;
+mod spire;
 mod workloads;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,9 @@ pub struct Workload {
     /// A name that stays the same over restarts and replicas, like the path of a SPIFFE ID: `ns/<namespace>/sa/<service
     /// account>`, `ecs/<cluster>/<family>`, or else the `id`.
     pub name: String,
+    /// The SPIFFE ID of its process, where SPIRE's agent is asked and has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spiffe_id: Option<String>,
     /// The cgroup's path relative to the configured base, when it could be resolved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,

@@ -11,7 +11,7 @@ use lru::LruCache;
 
 use super::{
     EcsTask, Pod, Process, Workload, WorkloadKind, caller::FetchError, cgroup::Owner, ecs::EcsAgent, kubelet::Kubelet,
-    process,
+    process, spire::Spire,
 };
 use crate::{
     config::Config,
@@ -41,6 +41,7 @@ pub struct Workloads {
     find_path: Box<FindPath>,
     kubelet: Option<Kubelet>,
     ecs: Option<EcsAgent>,
+    spire: Option<Spire>,
     known: Mutex<LruCache<CgroupId, Arc<Placed>>>,
 }
 
@@ -67,6 +68,7 @@ impl Workloads {
             find_path: Box::new(find_path),
             kubelet: None,
             ecs: None,
+            spire: None,
             known: Mutex::new(LruCache::new(REMEMBERED)),
         }
     }
@@ -78,12 +80,16 @@ impl Workloads {
     pub fn with_names(mut self, config: &Config) -> Result<Self, FetchError> {
         self.kubelet = config.kubernetes.as_ref().map(Kubelet::new).transpose()?;
         self.ecs = config.ecs.as_ref().map(EcsAgent::new).transpose()?;
+        self.spire = config.spire.as_ref().map(|spire| Spire::new(&spire.socket));
         Ok(self)
     }
 
-    /// Adds the names of a workload's pod, task and container, where somebody knows them; waits at most 2 s for that. What is
-    /// not known stays absent.
+    /// Adds the names of a workload's pod, task and container, and its process's SPIFFE ID, where somebody knows them; waits at
+    /// most 2 s for each of these. What is not known stays absent.
     pub async fn name(&self, mut workload: Workload) -> Workload {
+        if let Some(spire) = &self.spire {
+            workload.spiffe_id = spire.id_of(&workload.process, || self.is_still(&workload)).await;
+        }
         match (&workload.pod, &workload.container, &self.kubelet, &self.ecs) {
             (Some(_), _, Some(kubelet), _) => kubelet.name(&mut workload).await,
             (None, Some(_), _, Some(ecs)) => ecs.name(&mut workload).await,
@@ -205,6 +211,7 @@ fn workload(cgroup_id: CgroupId, placed: Option<&Placed>, process: Process) -> W
         name: "unknown".to_owned(),
         cgroup: placed.map(|placed| placed.path.clone()),
         cgroup_id,
+        spiffe_id: None,
         unit: None,
         container: None,
         pod: None,

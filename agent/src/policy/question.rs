@@ -66,7 +66,7 @@ pub struct ProcessFacts {
 
 impl From<&Workload> for Principal {
     fn from(workload: &Workload) -> Self {
-        let Workload { kind, id, name, cgroup, cgroup_id: _, unit, container, pod, process } = workload;
+        let Workload { kind, id, name, spiffe_id: _, cgroup, cgroup_id: _, unit, container, pod, process } = workload;
         Self {
             id: id.clone(),
             name: name.clone(),

@@ -96,6 +96,7 @@ fn event(number: u64) -> Event {
         cgroup_id: CgroupId(number),
         unit: Some("agent.service".into()),
         container: None,
+        spiffe_id: None,
         pod: None,
         process: Process {
             pid: 42,

@@ -42,6 +42,7 @@ mod scope;
 mod secrets;
 mod session;
 mod shipping;
+mod spire;
 mod storm;
 mod story;
 mod streaming;

@@ -142,6 +142,7 @@ fn workload(number: usize) -> Workload {
         cgroup_id: CgroupId(1),
         unit: Some(format!("app-{number}.service")),
         container: None,
+        spiffe_id: None,
         pod: None,
         process,
     }

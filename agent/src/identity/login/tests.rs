@@ -17,6 +17,7 @@ fn workload(audit_session: Option<u32>, unit: &str) -> Workload {
         cgroup_id: CgroupId(1),
         unit: Some(unit.into()),
         container: None,
+        spiffe_id: None,
         pod: None,
         process: Process { pid: 1, uid: 1000, comm: "sh".into(), exe: None, started_ns: None, audit_session },
     }

@@ -16,8 +16,11 @@ use crate::audit::ship::{
     backoff::Backoff,
 };
 
-/// Most records of an answer (`GetRecords`).
-const RECORDS: i32 = 10_000;
+/// Most records of an answer (`GetRecords`), and most bytes: the service keeps to both, others that speak its language may not.
+const RECORDS: usize = 10_000;
+const BYTES: usize = 10 << 20;
+/// Records of the first answer, before it is known how long they are.
+const FIRST: usize = 100;
 /// A shard answers five requests a second, to all its readers together; at its tip one of them is left to each.
 const POLL: Duration = Duration::from_secs(1);
 /// So many failures in a row are no accident; about a minute.
@@ -68,10 +71,11 @@ impl Shard {
         let (mut backoff, mut failures) = (Backoff::default(), 0);
         let mut last = None;
         let mut iterator = None;
+        let mut limit = FIRST;
         loop {
             let asked = {
                 let Ok(_one) = self.requests.acquire().await else { return Ok(()) };
-                self.ask(&mut iterator, last.as_deref()).await
+                self.ask(&mut iterator, last.as_deref(), limit).await
             };
             match asked {
                 Ok(answer) => {
@@ -83,7 +87,8 @@ impl Shard {
                         (Some(_), _) => State::Behind,
                     };
                     iterator = answer.next_shard_iterator;
-                    let records = answer.records.into_iter().map(|record| record.data.into_inner()).collect();
+                    let records: Vec<_> = answer.records.into_iter().map(|record| record.data.into_inner()).collect();
+                    limit = next_limit(&records).unwrap_or(limit);
                     let told = self.answers.send(Found { source: self.source, records, state }).await;
                     match state {
                         _ if told.is_err() => return Ok(()),
@@ -106,12 +111,23 @@ impl Shard {
     }
 
     /// Asks for what follows `iterator`, or without one for what follows the record `last`.
-    async fn ask(&self, iterator: &mut Option<String>, last: Option<&str>) -> Result<GetRecordsOutput, Trouble> {
+    async fn ask(
+        &self,
+        iterator: &mut Option<String>,
+        last: Option<&str>,
+        limit: usize,
+    ) -> Result<GetRecordsOutput, Trouble> {
         let from = match iterator {
             Some(iterator) => iterator.clone(),
             None => self.iterator(last).await?,
         };
-        let asked = self.client.get_records().shard_iterator(&from).limit(RECORDS).send().await;
+        let asked = self
+            .client
+            .get_records()
+            .shard_iterator(&from)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .send()
+            .await;
         // After five minutes it is no longer known: whatever happened, the next attempt takes a new one unless this is kept.
         *iterator = Some(from);
         asked.map_err(|error| {
@@ -150,6 +166,13 @@ impl Shard {
     }
 }
 
+/// How many records of the length that these have are an answer; none where there were none.
+fn next_limit(records: &[Vec<u8>]) -> Option<usize> {
+    let bytes: usize = records.iter().map(Vec::len).sum();
+    let length = bytes.checked_div(records.len())?.max(1);
+    Some((BYTES / length).clamp(1, RECORDS))
+}
+
 /// Why there is no answer.
 enum Trouble {
     /// Too much was asked.
@@ -158,4 +181,18 @@ enum Trouble {
     Failed(String),
     /// It will not.
     Refused(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_records_are_asked_for_as_an_answer_may_hold() {
+        assert_eq!(next_limit(&[]), None);
+        assert_eq!(next_limit(&[vec![0; 1 << 20], vec![0; 1 << 20]]), Some(10));
+        assert_eq!(next_limit(&[vec![0; 20 << 20]]), Some(1));
+        assert_eq!(next_limit(&[vec![0; 1 << 10], Vec::new()]), Some(RECORDS));
+        assert_eq!(next_limit(&[Vec::new()]), Some(RECORDS));
+    }
 }
