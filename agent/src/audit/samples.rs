@@ -140,6 +140,7 @@ fn credential() -> Option<Arc<Used>> {
         role_arn: Some("arn:aws:iam::111122223333:role/mcp".into()),
         session_name: Some("systemd=billing.service".into()),
         access_key_id: Some("ASIAIOSFODNN7EXAMPLE".into()),
+        presented: Some("placeholder"),
     }))
 }
 

@@ -25,6 +25,10 @@ pub struct Endpoint {
     /// `/mcp?x`, not `/mcpx`. A request whose path can be read both ways is refused.
     #[serde(default)]
     pub paths: Vec<String>,
+    /// Whether it is an MCP server. Other AWS services are none: their requests are recorded as HTTP and pass untouched, except
+    /// that what a placeholder signed is signed again. Needs `[placeholder]` and `credentials.sigv4`.
+    #[serde(default = "default_mcp")]
+    pub mcp: bool,
     /// What happens to requests outside `paths`.
     #[serde(default)]
     pub other_paths: OtherPaths,
@@ -74,4 +78,8 @@ pub enum OtherNames {
 
 fn default_ports() -> Vec<u16> {
     vec![443]
+}
+
+const fn default_mcp() -> bool {
+    true
 }

@@ -179,6 +179,7 @@ mod tests {
             hosts: hosts.iter().map(|&host| host.into()).collect(),
             ports: ports.to_vec(),
             paths: vec!["/mcp".into()],
+            mcp: true,
             other_paths: super::super::OtherPaths::Pass,
             other_names: super::super::OtherNames::Verified,
             upstream_ca: None,

@@ -18,6 +18,7 @@ mod login;
 mod mask;
 mod objects;
 mod paths;
+mod placeholder;
 mod policy;
 mod ranges;
 mod sinks;
@@ -50,6 +51,7 @@ pub use login::Login;
 pub use mask::{Detector, Mask, MaskStyle};
 pub use objects::Objects;
 pub use paths::{NormalPath, PathRefusal, Paths, normal_path};
+pub use placeholder::{OtherCalls, OtherWorkloads, Placeholder};
 pub use policy::{Policy, Stance};
 pub use sinks::{FileSink, Kinesis, OtlpLogs};
 pub use telemetry::{Otlp, Telemetry};
@@ -109,6 +111,9 @@ pub struct Config {
     /// How people sign in.
     #[serde(default)]
     pub login: Option<Login>,
+    /// Keys for workloads that must sign.
+    #[serde(default)]
+    pub placeholder: Option<Placeholder>,
     /// Spans and metrics.
     #[serde(default)]
     pub telemetry: Telemetry,
@@ -271,6 +276,7 @@ impl Default for Config {
             spire: None,
             host: None,
             login: None,
+            placeholder: None,
             telemetry: Telemetry::default(),
         }
     }

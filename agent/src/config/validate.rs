@@ -10,7 +10,7 @@ use std::{
 use super::{
     Config, Endpoint, HostPattern, Paths, TcpScope, Unregistered, caller, credentials, guard,
     load::{Findings, Step},
-    login, mask, objects, policy, ranges, sinks, workloads,
+    login, mask, objects, placeholder, policy, ranges, sinks, workloads,
 };
 
 /// Longest path of a unix socket: `sun_path` with its final zero byte (unix(7)).
@@ -31,6 +31,7 @@ pub(super) fn meaning(config: &Config, findings: &mut Findings<'_>) {
     objects::meaning(&config.audit, findings);
     admin(config, findings);
     login::meaning(config.login.as_ref(), findings);
+    placeholder::meaning(config, findings);
     workloads::meaning(config, findings);
     telemetry(config, findings);
 }

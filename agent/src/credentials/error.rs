@@ -1,5 +1,7 @@
 //! Why a request is not sent.
 
+use super::placeholder::PlaceholderFault;
+
 /// Why an endpoint's credentials could not be had or used. The texts are for the client's user: they say what failed and where,
 /// never what a service wrote, which may quote secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +41,9 @@ pub enum CredentialError {
     /// The request cannot be signed in one reading.
     #[error("the request cannot be signed: {0}")]
     Unsignable(&'static str),
+    /// A placeholder signed the request, and it does not go out for that.
+    #[error("the request was signed with a placeholder: {0}")]
+    Placeholder(#[from] PlaceholderFault),
     /// The agent has no AWS credentials.
     #[error("the agent has no AWS credentials of its own: {0}; ask the host's operator")]
     Agent(String),
@@ -106,6 +111,7 @@ impl CredentialError {
             Self::Unbound { .. } => "credential-unbound",
             Self::Scope { .. } => "credential-scope",
             Self::Unsignable(_) => "credential-unsignable",
+            Self::Placeholder(_) => "credential-placeholder",
             Self::Agent(_) => "credential-agent",
             Self::Sts { trouble, .. } => match trouble {
                 StsTrouble::Denied(_) => "credential-sts-denied",

@@ -12,6 +12,7 @@
 //! | `bearer`, `oauth` | tokens from a file, Secrets Manager, an authorisation server |
 //! | `cell` | a value fetched once for all who wait, ahead of its end, with patience after a failure |
 //! | `aws` | the agent's own credentials and its clients of AWS |
+//! | `placeholder` | keys for workloads that must sign, worth nothing but here |
 //! | `clock` | what time it is at AWS |
 //!
 //! Secrets wipe themselves and have no `Debug`; errors, records and logs say what was used, never the secret, nor what a
@@ -23,6 +24,7 @@ mod cell;
 mod clock;
 mod error;
 mod oauth;
+mod placeholder;
 mod secret;
 mod sigv4;
 mod sts;
@@ -34,7 +36,6 @@ use http::{HeaderValue, StatusCode, header::AUTHORIZATION, request::Parts};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-pub use self::error::CredentialError;
 use self::{
     aws::Aws,
     bearer::Tokens,
@@ -42,6 +43,10 @@ use self::{
     oauth::TokenEndpoint,
     secret::Secret,
     sigv4::{AwsKey, Claimed, SigV4},
+};
+pub use self::{
+    error::CredentialError,
+    placeholder::{Payload, Placeholder, PlaceholderFault, Placeholders, Presented, Standing, Vouched},
 };
 use crate::{
     config::{self, Config, HostPattern},
@@ -119,6 +124,9 @@ pub struct Used {
     /// The id of the key that signed, as `CloudTrail` has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_key_id: Option<String>,
+    /// `placeholder`, where the client signed with one; it was checked, if the request was let through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presented: Option<&'static str>,
 }
 
 /// What is given for one request, or a few of the same kind.
@@ -242,8 +250,14 @@ impl Wanted {
 }
 
 impl Used {
+    /// The same, for a request that a placeholder signed.
+    #[must_use]
+    pub fn in_place_of_placeholder(self) -> Self {
+        Self { presented: Some("placeholder"), ..self }
+    }
+
     pub(crate) fn of(kind: &'static str) -> Self {
-        Self { kind, role_arn: None, session_name: None, access_key_id: None }
+        Self { kind, role_arn: None, session_name: None, access_key_id: None, presented: None }
     }
 }
 
@@ -255,6 +269,45 @@ impl Grant {
         }
         let token = Zeroizing::new(format!("Bearer {}", token.expose()));
         Ok(Self { used: Arc::new(Used::of(kind)), holds: Holds::Token(token) })
+    }
+
+    /// The same, for a request that a placeholder signed.
+    #[must_use]
+    pub fn in_place_of_placeholder(mut self) -> Self {
+        self.used = Arc::new(Used::clone(&self.used).in_place_of_placeholder());
+        self
+    }
+
+    /// Whether the request that a placeholder signed may go out again, though it is no message.
+    ///
+    /// # Errors
+    /// When its answer could be a key that works. `body` is there where the signature does not state its digest.
+    pub fn may_resign(&self, head: &Parts, body: Option<&[u8]>) -> Result<(), CredentialError> {
+        let Holds::Key(key) = &self.holds else { return Ok(()) };
+        let query = head.uri.query().unwrap_or_default();
+        match placeholder::gives_out_keys(&key.scope.service, query, body) {
+            Some(service) => Err(PlaceholderFault::GivesOutKeys(service).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts these in place of the placeholder on a request that is no message; all else stays as it is. `body` is as above.
+    ///
+    /// # Errors
+    /// [`CredentialError::Unsignable`]: the request is then not to be sent.
+    pub fn resign(
+        &self,
+        head: &mut Parts,
+        authority: &str,
+        vouched: &Vouched,
+        body: Option<&[u8]>,
+    ) -> Result<(), CredentialError> {
+        let Holds::Key(key) = &self.holds else { return self.apply(head, authority, body.unwrap_or_default()) };
+        let content = match &vouched.payload {
+            Payload::Stated(stated) => sigv4::Content::Stated(stated),
+            Payload::Unstated => sigv4::Content::Whole(body.unwrap_or_default()),
+        };
+        sigv4::sign_again(head, authority, &vouched.signed, content, key)
     }
 
     /// What the record says of it.

@@ -65,7 +65,7 @@ pub(crate) async fn post(
             return refuse::all(connection, &facts, &messages, &refusal, legacy.as_ref()).await;
         }
     };
-    if let Err(refusal) = known {
+    if let Err(refusal) = known.and_then(|()| connection.vouch(&mut head, &received.raw, &facts)) {
         return refuse::all(connection, &facts, &messages, &refusal, legacy.as_ref()).await;
     }
     let (received, admitted, judged) = match judge::messages(&connection.shared, &facts, &messages) {

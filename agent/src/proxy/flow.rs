@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::{
     Shared,
     intercept::{self, Named, Plain},
+    metadata,
     opening::Opening,
     splice,
     stream::Traffic,
@@ -119,6 +120,10 @@ pub(crate) async fn run(shared: Arc<Shared>, flow: Arc<FlowContext>, stream: Tcp
 
 async fn serve(shared: &Arc<Shared>, flow: &Arc<FlowContext>, stream: TcpStream) -> Ending {
     let _ = stream.set_nodelay(true);
+    let stream = match metadata::serve(shared, flow, stream).await {
+        Ok(ending) => return ending,
+        Err(stream) => stream,
+    };
     if flow.is_registered {
         serve_registered(shared, flow, stream).await
     } else {

@@ -158,6 +158,7 @@ impl Connection {
             Ok(target) => target,
             Err(refusal) => return self.refuse_head(&head, &refusal).await,
         };
+        self.note_placeholder(&mut head);
         headers::strip_hop_by_hop(&mut head.headers);
         // The body is read to its end before it is judged, so the proxy itself answers `100-continue`.
         head.headers.remove(http::header::EXPECT);
@@ -174,6 +175,7 @@ impl Connection {
         match (target, head.method.clone()) {
             (Target::Endpoint, Method::POST) => call::post(&self, head, body).await,
             (Target::Endpoint, _) if !body.is_end_stream() => call::other_method(&self, head, body).await,
+            (Target::Endpoint, _) if self.is_only_resigned(&head) => self.pass(head, body::passing(body)).await,
             (Target::Endpoint, Method::GET) => self.listen(head).await,
             (Target::Endpoint, _) => self.pass_at_endpoint(head, Bytes::new(), None).await,
             (Target::Other | Target::Metadata(_), _) => self.pass(head, body::passing(body)).await,
@@ -212,6 +214,9 @@ impl Connection {
         }
         // Wherever the server has the legacy transport's messages sent, they are the endpoint's.
         let covered = covered || call::legacy_scope(self, head).is_some();
+        if !self.endpoint.endpoint.mcp {
+            return Ok(Target::Other);
+        }
         match (covered, self.endpoint.endpoint.other_paths) {
             (true, _) => Ok(Target::Endpoint),
             (false, OtherPaths::Pass) => Ok(Target::Other),
@@ -265,9 +270,9 @@ impl Connection {
     }
 
     /// A stream that the client opens to hear the server: GET of a session, a resumption, or the legacy transport's own.
-    async fn listen(self: &Arc<Self>, head: Parts) -> Result<Response<Body>, BoxError> {
+    async fn listen(self: &Arc<Self>, mut head: Parts) -> Result<Response<Body>, BoxError> {
         let facts = self.facts_of_head(&head);
-        let ticket = match self.ticket_for_http(&head, &facts).await {
+        let ticket = match self.ticket_for_http(&mut head, &[], &facts).await {
             Ok(ticket) => ticket,
             Err(refusal) => return Ok(self.refuse_http(&facts, &refusal).await),
         };
@@ -287,12 +292,12 @@ impl Connection {
     /// A request on an endpoint path that has no message, such as a session's DELETE: recorded before and after.
     pub(crate) async fn pass_at_endpoint(
         self: &Arc<Self>,
-        head: Parts,
+        mut head: Parts,
         raw: Bytes,
         trailers: Option<HeaderMap>,
     ) -> Result<Response<Body>, BoxError> {
         let facts = self.facts_of_head(&head);
-        let ticket = match self.ticket_for_http(&head, &facts).await {
+        let ticket = match self.ticket_for_http(&mut head, &raw, &facts).await {
             Ok(ticket) => ticket,
             Err(refusal) => return Ok(self.refuse_http(&facts, &refusal).await),
         };
@@ -304,13 +309,19 @@ impl Connection {
         Ok(exchange.finish_with(&self.server, response, conn))
     }
 
-    /// Something else on the endpoint's host: passed on as it is, recorded before and after.
+    /// Something else on the endpoint's host: passed on as it is, but for a placeholder's signature; recorded before and after.
     pub(crate) async fn pass(self: &Arc<Self>, head: Parts, body: Body) -> Result<Response<Body>, BoxError> {
-        let exchange = match PassedExchange::begin(&self.shared, self.facts_of_head(&head)).await {
+        let facts = self.facts_of_head(&head);
+        // Boxed: few requests bring a placeholder.
+        let passing = match Box::pin(self.passing(head, body, &facts)).await {
+            Ok(passing) => passing,
+            Err(refusal) => return Ok(self.refuse_http(&facts, &refusal).await),
+        };
+        let exchange = match PassedExchange::begin(&self.shared, facts).await {
             Ok(exchange) => exchange,
             Err(error) => return Ok(unrecorded(&error)),
         };
-        let (response, conn) = self.send_untouched(Request::from_parts(head, body)).await?;
+        let (response, conn) = self.send_untouched(passing.into_request()?).await?;
         Ok(exchange.finish_with(&self.server, response, conn))
     }
 

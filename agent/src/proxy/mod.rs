@@ -16,7 +16,8 @@
 //! | `receive` | a request's body, bounded and decoded |
 //! | `answer`, `events` | what comes back, recorded message by message and delivered |
 //! | `pending`, `calls`, `versions`, `legacy` | calls that wait for their response, and what their sessions settled on |
-//! | `sign` | what a request is sent with |
+//! | `sign`, `placeholder` | what a request is sent with, in the place of what |
+//! | `metadata` | answer workloads that fetch AWS credentials |
 //! | `record` | from what was seen to what the log keeps, masked |
 //! | `upstream`, `pool`, `way`, `tunnel` | the way to the server, through a proxy where the application asked for one |
 //! | `namespaces` | serve every network namespace with a process in scope |
@@ -45,10 +46,12 @@ mod intercept;
 mod judge;
 mod ledger;
 mod legacy;
+mod metadata;
 mod names;
 mod namespaces;
 mod opening;
 mod pending;
+mod placeholder;
 mod pool;
 mod receive;
 mod record;
@@ -92,7 +95,7 @@ pub use self::{
 use crate::{
     audit::{event::Outcome, log::Log, payload::Payloads},
     config::{self, Config},
-    credentials::Credentials,
+    credentials::{Credentials, Placeholders},
     datapath::{CgroupTree, Datapath, DnsCounts},
     guard::Budgets,
     identity::{Callers, Workloads},
@@ -133,6 +136,8 @@ pub struct Parts {
     pub verifiers: HashMap<String, Upstream>,
     /// What endpoints' requests are sent with.
     pub credentials: Credentials,
+    /// Keys for workloads that must sign, where there are any.
+    pub placeholders: Option<Arc<Placeholders>>,
     /// The compiled `[[mask]]`.
     pub masks: Masks,
     /// What masks are keyed with.
@@ -187,6 +192,7 @@ impl Proxy {
             system_roots,
             verifiers,
             credentials,
+            placeholders,
             masks,
             mask_key,
             policies,
@@ -195,9 +201,16 @@ impl Proxy {
             telemetry,
         } = parts;
         let limits = &config.limits;
-        let names = config.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
+        let mut tallied: Vec<_> = config.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
+        let names = Names::new(&config.endpoints, datapath.clone())?;
+        let names = if placeholders.is_some() {
+            tallied.push(metadata::TALLY.to_owned());
+            names.with_more(metadata::addresses(), config.endpoints.len())?
+        } else {
+            names
+        };
         let shared = Shared {
-            names: Arc::new(Names::new(&config.endpoints, datapath.clone())?),
+            names: Arc::new(names),
             pool: Pool::new(Duration::from_millis(limits.pool_idle_ms)),
             calls: Calls::new(limits.open_calls),
             legacy: LegacyPaths::new(limits.open_calls),
@@ -206,7 +219,7 @@ impl Proxy {
             places: Arc::new(Semaphore::new(limits.flows)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             budgets: Budgets::new(config.endpoints.iter().map(|endpoint| (endpoint.name.as_str(), endpoint.budget))),
-            ledger: Ledger::new(boot_id, names, limits.flows),
+            ledger: Ledger::new(boot_id, tallied, limits.flows),
             counters: Counters::default(),
             tasks: TaskTracker::new(),
             drain: Drain::default(),
@@ -222,6 +235,7 @@ impl Proxy {
             system_roots,
             verifiers,
             credentials,
+            placeholders,
             masks,
             mask_key,
             payloads,

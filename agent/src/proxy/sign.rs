@@ -18,7 +18,7 @@ use super::{
     upstream::{Conn, SendError},
 };
 use crate::{
-    credentials::{Asking, Credential, CredentialError, Grant, Upstream, Wanted},
+    credentials::{Asking, Credential, CredentialError, Grant, Presented, Upstream, Used, Vouched, Wanted},
     datapath::ProcessRoot,
     mcp::{Class, Refusal},
 };
@@ -41,7 +41,7 @@ impl Connection {
     pub(crate) async fn ticket(&self, head: &Parts, facts: &ExchangeFacts) -> Result<Ticket, Refusal> {
         match self.shared.credentials.of(self.endpoint.name()) {
             // Boxed: requests that go out as they came need not carry room for it.
-            Some(credential) => Box::pin(self.obtain(credential, Wanted::of(head), facts)).await,
+            Some(credential) => Box::pin(self.obtain(credential, head, facts)).await,
             None => Ok(Ticket(None)),
         }
     }
@@ -51,8 +51,15 @@ impl Connection {
     ///
     /// # Errors
     /// As [`ticket`](Self::ticket).
-    pub(crate) async fn ticket_for_http(&self, head: &Parts, facts: &ExchangeFacts) -> Result<Ticket, Refusal> {
-        let is_endpoints = !self.endpoint.endpoint.paths.is_empty() || speaks_mcp(head);
+    pub(crate) async fn ticket_for_http(
+        &self,
+        head: &mut Parts,
+        received: &[u8],
+        facts: &ExchangeFacts,
+    ) -> Result<Ticket, Refusal> {
+        self.vouch(head, received, facts)?;
+        let is_vouched = head.extensions.get::<Vouched>().is_some();
+        let is_endpoints = !self.endpoint.endpoint.paths.is_empty() || speaks_mcp(head) || is_vouched;
         let credential = self.shared.credentials.of(self.endpoint.name());
         if is_endpoints || credential.is_some_and(|credential| credential.is_of_connection()) {
             self.ticket(head, facts).await
@@ -61,25 +68,54 @@ impl Connection {
         }
     }
 
+    /// Whether a request without a body is no session's, and a placeholder signed it: it goes out in the form in which it came.
+    pub(super) fn is_only_resigned(&self, head: &Parts) -> bool {
+        let is_presented = head.extensions.get::<Presented>().is_some();
+        is_presented && self.endpoint.endpoint.paths.is_empty() && !speaks_mcp(head)
+    }
+
     async fn obtain(
         &self,
         credential: &Arc<Credential>,
-        wanted: Wanted,
+        head: &Parts,
         facts: &ExchangeFacts,
     ) -> Result<Ticket, Refusal> {
-        let file = |path: &str| self.workload_file(path);
-        let asking = Asking { workload: &self.flow.workload, caller: facts.caller.as_deref(), file: &file };
-        let upstream = Upstream { verified: self.server.verified_name(), port: self.server.port };
-        match credential.obtain(wanted, upstream, &asking).await {
+        let is_vouched = head.extensions.get::<Vouched>().is_some();
+        match self.grant(credential, Wanted::of(head), facts).await {
             Ok(grant) => {
+                let grant = if is_vouched { grant.in_place_of_placeholder() } else { grant };
                 let _ = facts.credential.set(Arc::clone(grant.used()));
                 Ok(Ticket(Some((Arc::clone(credential), grant))))
             }
             Err(error) => {
-                let _ = facts.credential.set(Arc::new(credential.intended(&asking)));
+                let intended = self.intended(credential, facts);
+                let intended = if is_vouched { intended.in_place_of_placeholder() } else { intended };
+                let _ = facts.credential.set(Arc::new(intended));
                 Err(Refusal::new(error.rule(), Class::NoCredential, error.to_string()))
             }
         }
+    }
+
+    /// What a request would be sent with, for the record of one that is not.
+    pub(super) fn intended(&self, credential: &Credential, facts: &ExchangeFacts) -> Used {
+        let file = |path: &str| self.workload_file(path);
+        credential.intended(&Asking { workload: &self.flow.workload, caller: facts.caller.as_deref(), file: &file })
+    }
+
+    /// Fetches what a request is to be sent with.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub(super) async fn grant(
+        &self,
+        credential: &Credential,
+        wanted: Wanted,
+        facts: &ExchangeFacts,
+    ) -> Result<Grant, CredentialError> {
+        let file = |path: &str| self.workload_file(path);
+        let asking = Asking { workload: &self.flow.workload, caller: facts.caller.as_deref(), file: &file };
+        let upstream = Upstream { verified: self.server.verified_name(), port: self.server.port };
+        credential.obtain(wanted, upstream, &asking).await
     }
 
     /// Sends a request with what was settled. It is sent once more if the server refused it for the time of its signature, and

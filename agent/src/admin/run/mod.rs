@@ -60,7 +60,7 @@ use crate::{
         ship::Shipper,
     },
     config::{self, Config, LinkLayer, OnFailure, RawSockets, TcpScope},
-    credentials::Credentials,
+    credentials::{Credentials, Placeholders},
     datapath::{AttachOptions, Attached, CgroupTree, Datapath, Verbosity},
     identity::{Callers, host_facts},
     mask::{MaskKey, Masks},
@@ -122,6 +122,9 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
 
     let digest_key = DigestKey::load_or_create(&config.state_dir.join("digest.key")).map_err(failed)?;
     let mask_key = MaskKey::from_bytes(&digest_key.derive("weir-mask-v1"));
+    let placeholder_key = digest_key.derive("weir-placeholder-v1");
+    let placeholders =
+        config.placeholder.as_ref().map(|placeholder| Arc::new(Placeholders::new(placeholder, &placeholder_key)));
     let config_digest = digest_key.digest(&serde_json::to_vec(&*config).map_err(failed)?);
     let (system_roots, verifiers) = verifiers(&config, &authority)?;
     let credentials = Credentials::new(&config).map_err(failed)?;
@@ -170,6 +173,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         system_roots,
         verifiers,
         credentials,
+        placeholders,
         masks,
         mask_key,
         policies: Arc::clone(&policies),

@@ -20,19 +20,32 @@ const PRESIGNED: [&str; 9] = [
 /// What the client signed for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::credentials) struct Claimed {
-    pub(super) service: Option<String>,
+    pub(in crate::credentials) service: Option<String>,
     /// `None` for a signature that is good in several regions (`SigV4A`).
-    pub(super) region: Option<String>,
+    pub(in crate::credentials) region: Option<String>,
+}
+
+/// The `Credential` of a signature: the key's id and the scope.
+pub(in crate::credentials) struct CredentialText {
+    pub(in crate::credentials) text: String,
+    /// Otherwise it is in the query of a presigned request.
+    pub(in crate::credentials) is_in_header: bool,
+}
+
+/// The credential that a request says it was signed with.
+pub(in crate::credentials) fn credential_of(head: &Parts) -> Option<CredentialText> {
+    let of = |is_in_header| move |text| CredentialText { text, is_in_header };
+    in_header(&head.headers).map(of(true)).or_else(|| in_query(&head.uri).map(of(false)))
 }
 
 impl Claimed {
     /// The scope of the signature in a request's `Authorization` or query, where there is one.
     pub(in crate::credentials) fn of(head: &Parts) -> Option<Self> {
-        in_header(&head.headers).or_else(|| in_query(&head.uri)).and_then(|credential| Self::read(&credential))
+        credential_of(head).and_then(|credential| Self::read(&credential.text))
     }
 
     /// Reads `<key id>/<date>/<region>/<service>/aws4_request`; `SigV4A` has no region.
-    fn read(credential: &str) -> Option<Self> {
+    pub(in crate::credentials) fn read(credential: &str) -> Option<Self> {
         let parts: Vec<&str> = credential.split('/').collect();
         let (region, service) = match parts.as_slice() {
             [_, _, region, service, "aws4_request"] => (Some(*region), *service),

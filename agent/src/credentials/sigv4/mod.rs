@@ -1,6 +1,7 @@
 //! AWS Signature Version 4 (AWS IAM User Guide, "AWS Signature Version 4 for API requests"): as which service and region, with
 //! which key, over what.
 
+mod again;
 mod claimed;
 mod hosts;
 mod sign;
@@ -11,7 +12,8 @@ use aws_credential_types::Credentials as AwsCredentials;
 use http::{HeaderMap, StatusCode, header::DATE};
 
 pub(super) use self::{
-    claimed::{Claimed, take_off},
+    again::{Content, Original, sign_again, signature_of},
+    claimed::{Claimed, credential_of, take_off},
     sign::{check, sign},
 };
 use super::{Asking, CredentialError, Used, aws::Aws, clock::Clock, sts::Sts};

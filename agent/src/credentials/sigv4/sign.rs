@@ -1,6 +1,10 @@
 //! The signature itself.
 
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials as AwsCredentials;
 use aws_sigv4::{
+    SigningOutput,
     http_request::{self, PayloadChecksumKind, SignableBody, SignableRequest, SigningInstructions, SigningSettings},
     sign::v4,
 };
@@ -12,7 +16,7 @@ use http::{
     request::Parts,
 };
 
-use super::{super::CredentialError, AwsKey};
+use super::{super::CredentialError, AwsKey, Scope};
 
 /// Headers that are signed besides `Host`, the signature's own, `Mcp-*` and `X-Amzn-*`. What intermediaries change on the way
 /// (`Accept-Encoding`, `User-Agent`, `Via`, trace headers …) is not, and neither is a value that is not visible ASCII: what
@@ -43,10 +47,14 @@ pub(in crate::credentials) fn sign(
         payload = SignableBody::UnsignedPayload;
     }
     let uri = format!("https://{authority}{target}");
-    let (written, _) = signature(head.method.as_str(), &uri, &headers, payload, key, settings)?.into_parts();
-    for header in written {
+    write(head, signature(head.method.as_str(), &uri, &headers, payload, key, settings)?)
+}
+
+/// Puts a signature on.
+pub(super) fn write(head: &mut Parts, signature: SigningInstructions) -> Result<(), CredentialError> {
+    for header in signature.into_parts().0 {
         let value = HeaderValue::from_str(header.value());
-        let mut value = value.map_err(|_| unsignable("the session token is no header's value"))?;
+        let mut value = value.map_err(|_| CredentialError::Unsignable("the session token is no header's value"))?;
         value.set_sensitive(header.sensitive() || header.name() == "authorization");
         head.headers.insert(header.name(), value);
     }
@@ -54,7 +62,7 @@ pub(in crate::credentials) fn sign(
 }
 
 /// The headers that make a request a signed one.
-fn signature(
+pub(super) fn signature(
     method: &str,
     uri: &str,
     headers: &[(&str, &str)],
@@ -62,21 +70,31 @@ fn signature(
     key: &AwsKey,
     settings: SigningSettings,
 ) -> Result<SigningInstructions, CredentialError> {
-    let unsignable = CredentialError::Unsignable;
     let request = SignableRequest::new(method, uri, headers.iter().copied(), body);
-    let request = request.map_err(|_| unsignable("its target is no URI"))?;
-    let identity: Identity = key.keys.as_ref().clone().into();
+    let request = request.map_err(|_| CredentialError::Unsignable("its target is no URI"))?;
+    Ok(computed(request, &key.keys, &key.scope, key.clock.now(), settings)?.into_parts().0)
+}
+
+/// The signature by any key, at any time.
+pub(super) fn computed(
+    request: SignableRequest<'_>,
+    keys: &AwsCredentials,
+    scope: &Scope,
+    time: SystemTime,
+    settings: SigningSettings,
+) -> Result<SigningOutput<SigningInstructions>, CredentialError> {
+    let unsignable = CredentialError::Unsignable;
+    let identity: Identity = keys.clone().into();
     let params = v4::SigningParams::builder()
         .identity(&identity)
-        .region(&key.scope.region)
-        .name(&key.scope.service)
-        .time(key.clock.now())
+        .region(&scope.region)
+        .name(&scope.service)
+        .time(time)
         .settings(settings)
         .build()
         .map_err(|_| unsignable("the signature's parameters are incomplete"))?
         .into();
-    let signed = http_request::sign(request, &params).map_err(|_| unsignable("it has no canonical form"))?;
-    Ok(signed.into_parts().0)
+    http_request::sign(request, &params).map_err(|_| unsignable("it has no canonical form"))
 }
 
 /// Whether a request can be signed, before it is recorded.

@@ -41,6 +41,8 @@ pub(crate) struct Names {
     /// Exact names, then those of wildcards, the longest first.
     patterns: Vec<NamePattern>,
     datapath: Datapath,
+    /// Destinations that are no host's: registered as they are.
+    more: HashMap<SocketAddr, EndpointIndex>,
     /// For every namespace.
     known: RwLock<HashMap<IpAddr, HashMap<Host, Instant>>>,
     /// What namespaces had learnt by the last sweep.
@@ -108,10 +110,24 @@ impl Names {
             endpoints,
             positions,
             datapath,
+            more: HashMap::new(),
             known: RwLock::default(),
             learnt: RwLock::default(),
             namespaces: Mutex::default(),
         })
+    }
+
+    /// Registers destinations that are no host's, counted as the endpoint at `place`.
+    ///
+    /// # Errors
+    /// [`NamesError::TooMany`].
+    pub(crate) fn with_more(
+        self,
+        addresses: impl Iterator<Item = SocketAddr>,
+        place: usize,
+    ) -> Result<Self, NamesError> {
+        let index = EndpointIndex::of_endpoint(place).ok_or(NamesError::TooMany)?;
+        Ok(Self { more: addresses.map(|address| (address, index)).collect(), ..self })
     }
 
     /// Tells the programs which names are registered, before anything else.
@@ -245,7 +261,7 @@ impl Names {
     /// Every registered address with its endpoint, as the kernel keeps them for all namespaces.
     fn destinations(&self) -> HashMap<SocketAddr, EndpointIndex> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let mut destinations = HashMap::new();
+        let mut destinations = self.more.clone();
         for (host, port, endpoint) in self.endpoints.exact() {
             let Some(index) = self.positions.get(endpoint.name()) else { continue };
             let addresses = known.iter().filter(|(_, hosts)| hosts.contains_key(host));
