@@ -4,5 +4,6 @@
 mod clients;
 mod failures;
 mod others;
+mod placeholders;
 mod signing;
 mod trial;
