@@ -85,6 +85,9 @@ impl Connection {
         facts: &ExchangeFacts,
     ) -> Result<(Body, Again), Unsent> {
         let credential = self.replacing()?;
+        if self.endpoint.endpoint.caller.is_some() {
+            return Err(PlaceholderFault::Callerless(self.endpoint.name().to_owned()).into());
+        }
         let (body, whole) = match presented.payload()? {
             Payload::Stated(_) => (body, None),
             Payload::Unstated => {

@@ -69,7 +69,7 @@ fn assert_assumed(trial: &Trial, agent: &Agent<'_>) {
 }
 
 /// No process of the application has a key that works, in its memory or environment. The agent has: the search finds keys.
-fn assert_no_key_in_reach(trial: &Trial, agent: &Agent<'_>) {
+pub(crate) fn assert_no_key_in_reach(trial: &Trial, agent: &Agent<'_>) {
     let granted = trial.aws.granted();
     let secrets: Vec<&str> = granted.iter().flat_map(|(s, t)| [s.as_str(), t.as_str()]).chain([Aws::SECRET]).collect();
     assert_eq!(secrets.len(), 3);

@@ -3,7 +3,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     sync::{Arc, Mutex},
     thread,
 };
@@ -14,7 +14,7 @@ use weir_tests::{
     world::{Neighbour, ip},
 };
 
-use crate::trial::Trial;
+use crate::{clients::assert_no_key_in_reach, trial::Trial};
 
 const OTHER: &str = "/other";
 const IMDS: &str = "http://169.254.169.254";
@@ -40,22 +40,8 @@ impl Real {
                 ip(&format!("addr add {service}/32 dev lo"));
             }
             ip("addr add fd00:ec2::254/128 dev lo nodad");
-            let addresses: [SocketAddr; 2] = [([0, 0, 0, 0], 80).into(), ([0_u16, 0, 0, 0, 0, 0, 0, 0], 80).into()];
-            let [v4, v6] = addresses.map(|address| {
-                let kind = socket2::Socket::new(
-                    socket2::Domain::for_address(address),
-                    socket2::Type::STREAM,
-                    Some(socket2::Protocol::TCP),
-                )
-                .expect("a socket");
-                if address.is_ipv6() {
-                    kind.set_only_v6(true).expect("an option");
-                }
-                kind.bind(&address.into()).expect("bind");
-                kind.listen(16).expect("listen");
-                TcpListener::from(kind)
-            });
-            for listener in [v4, v6] {
+            for address in ["0.0.0.0:80", "[fd00:ec2::254]:80"] {
+                let listener = TcpListener::bind(address).expect("listen");
                 let came = Arc::clone(&came);
                 thread::spawn(move || {
                     for mut stream in listener.incoming().map_while(Result::ok) {
@@ -106,11 +92,13 @@ fn a_client_with_nothing_but_the_instance_metadata_gets_through() {
     let real = Real::new(&mut trial);
     let agent = agent(&trial);
     let gates = trial.stage.gates("gates");
-    gates.open("end");
     let arguments = ["--service", "bedrock-agentcore", "--region", "us-east-1"];
-    let transcript =
-        Client::aws_proxy_of_the_instance(&trial.stage, APP, "https://mcp.test/mcp", &gates.gate("end"), &arguments)
-            .finish();
+    let url = "https://mcp.test/mcp";
+    let mut client = Client::aws_proxy_of_the_instance(&trial.stage, APP, url, &gates.gate("end"), &arguments);
+    client.until("result");
+    assert_no_key_in_reach(&trial, &agent);
+    gates.open("end");
+    let transcript = client.finish();
     assert_eq!(transcript.text(), "42", "{transcript:#?}\n{}", agent.log());
 
     let seen = trial.seen();
@@ -200,9 +188,18 @@ fn a_placeholder_is_worth_nothing_anywhere_else() {
 
 #[test]
 fn the_real_service_is_out_of_reach_of_who_opted_in_and_of_nobody_else() {
-    let mut trial = Trial::new("ph-reach", &[], &[]);
+    out_of_reach("ph-reach", "tcp = \"registered\"");
+}
+
+#[test]
+fn so_it_is_where_every_connection_is_taken() {
+    out_of_reach("ph-reach-all", "tcp = \"all\"");
+}
+
+fn out_of_reach(name: &str, intercept: &str) {
+    let mut trial = Trial::new(name, &[], &[]);
     let real = Real::new(&mut trial);
-    let agent = agent(&trial);
+    let agent = trial.agent_with(&config(&trial, "other_calls = \"fail\"").intercept(intercept));
     let role = format!("{IMDS}/latest/meta-data/iam/security-credentials/");
     assert_eq!(Curl::get(&role).run(&trial.stage, APP).status, 401, "version 1 is not spoken");
     let token = Curl::get(&format!("{IMDS}/latest/api/token"))

@@ -27,6 +27,11 @@ pub enum PlaceholderFault {
     /// The endpoint has nothing to put in its place.
     #[error("endpoint {0} has no credentials to put in its place: configure `credentials.sigv4` there")]
     Useless(String),
+    /// The endpoint wants to know for whom, and what is no MCP does not say it.
+    #[error(
+        "endpoint {0} asks who calls, and only MCP requests are asked: others go out unsigned, or to an endpoint with `mcp = false`"
+    )]
+    Callerless(String),
     /// The answer would be a key that works.
     #[error("the answer to this request of {0} could be a key that works, which the workload is not to have")]
     GivesOutKeys(&'static str),

@@ -111,28 +111,26 @@ impl Presented {
         signed.check_owner(by, workload, now)?;
         signed.check_payload(body)?;
         signed.check_signature(by, body)?;
-        let signed_headers = signed.headers.iter().map(|(name, _)| name.clone()).collect();
-        Ok(Vouched { signed: signed_headers, payload: signed.payload.clone() })
+        let mut names: Vec<_> = signed.headers.iter().map(|(name, _)| name.clone()).collect();
+        // One that is there twice is listed once.
+        names.dedup();
+        Ok(Vouched { signed: names, payload: signed.payload.clone() })
     }
 }
 
 impl Signed {
     fn read(head: &Parts, credential: &str) -> Result<Self, PlaceholderFault> {
         let unreadable = PlaceholderFault::Unreadable;
-        let text = only(&head.headers, AUTHORIZATION.as_str()).ok_or(unreadable("its header is not plain"))?;
-        let rest = text.strip_prefix(ALGORITHM).ok_or(unreadable("it is not by AWS4-HMAC-SHA256"))?;
-        let member = |name: &str| {
-            let mut members = rest.split(',').filter_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
-            members.next().filter(|_| members.next().is_none()).ok_or(unreadable("its header has other parts"))
-        };
-        let (listed, signature) = (member("SignedHeaders")?, member("Signature")?);
+        let header = |name| only(&head.headers, name);
+        let text = header(AUTHORIZATION.as_str()).ok_or(unreadable("its header is not plain"))?;
+        let said = text.strip_prefix(ALGORITHM).ok_or(unreadable("it is not by AWS4-HMAC-SHA256"))?;
+        let (listed, signature) = (member(said, "SignedHeaders")?, member(said, "Signature")?);
         let Some(Claimed { service: Some(service), region: Some(region) }) = Claimed::read(credential) else {
             return Err(unreadable("its credential scope has other parts"));
         };
-        let header = |name| only(&head.headers, name);
-        let mut parts = credential.split('/').map(str::to_owned);
-        let (key_id, day) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        if header(DATE).and_then(|date| date.split('T').next()) != Some(&day) {
+        let mut parts = credential.split('/');
+        let (key_id, day) = (parts.next().unwrap_or_default().to_owned(), parts.next());
+        if header(DATE).and_then(|date| date.split('T').next()) != day {
             return Err(unreadable("its credential scope and x-amz-date name different days"));
         }
         let names: Vec<&str> = listed.split(';').collect();
@@ -210,6 +208,13 @@ impl Signed {
         let expected = expected.map_err(|_| PlaceholderFault::Unreadable("the request has no canonical form"))?;
         verify_slices_are_equal(expected.as_bytes(), self.signature.as_bytes()).map_err(|_| PlaceholderFault::Altered)
     }
+}
+
+/// The one part of an `Authorization` header that has this name.
+fn member<'h>(said: &'h str, name: &str) -> Result<&'h str, PlaceholderFault> {
+    let mut members = said.split(',').filter_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
+    let member = members.next().filter(|_| members.next().is_none());
+    member.ok_or(PlaceholderFault::Unreadable("its header has other parts"))
 }
 
 /// A header that is there once, in visible ASCII.

@@ -158,6 +158,33 @@ fn what_cannot_be_checked_is_recognised_and_refused() {
 }
 
 #[test]
+fn a_request_signed_again_differs_in_its_signature_alone() {
+    let ours = placeholders(&["systemd/*"], 1);
+    let app = unit("app.service");
+    let mut head = request("/b/a%20b//c");
+    head.headers.append("x-amz-meta-own", HeaderValue::from_static("1"));
+    head.headers.append("x-amz-meta-own", HeaderValue::from_static("2"));
+    let names = vec!["content-type".to_owned(), "x-amz-meta-own".to_owned()];
+    let content = Content::Stated("UNSIGNED-PAYLOAD");
+    sign_again(&mut head, "s3.test", &names, content, &key_of(&ours.give(&app, Timestamp::now()), "s3"))
+        .expect("signed");
+    let presented = Presented::of(&head).expect("a signature");
+    let vouched = presented.check(&ours, &app, None, Timestamp::now()).expect("it holds");
+    assert_eq!(vouched.signed, names);
+
+    // With another placeholder, because only of these can be told whether they signed it.
+    let real = ours.give(&app, after(Timestamp::now(), Duration::from_secs(1)));
+    let mut again = head.clone();
+    sign_again(&mut again, "s3.test", &vouched.signed, content, &key_of(&real, "s3")).expect("signed");
+    assert!(Presented::of(&again).expect("a signature").check(&ours, &app, None, Timestamp::now()).is_ok());
+    for (name, value) in &head.headers {
+        let is_own = ["authorization", "x-amz-security-token", "x-amz-date"].contains(&name.as_str());
+        assert!(is_own || again.headers.get_all(name).iter().any(|of| of == value), "{name}");
+    }
+    assert_eq!(again.headers.len(), head.headers.len());
+}
+
+#[test]
 fn one_token_does_not_do_for_the_other() {
     let ours = placeholders(&["systemd/*"], 1);
     let (app, now) = (unit("app.service"), Timestamp::now());
