@@ -142,9 +142,11 @@ fn clients_in_containers_get_through_by_their_own_services() {
 
 #[test]
 fn a_placeholder_is_worth_nothing_anywhere_else() {
-    let mut trial = Trial::new("ph-worthless", &[], &[]);
+    let mut trial = Trial::new("ph-worthless", &["plain.test"], &[]);
     let _real = Real::new(&mut trial);
-    let config = config(&trial, "other_calls = \"fail\"");
+    let ca = trial.stage.server_ca();
+    let plain = format!("[[endpoint]]\nname = \"plain\"\nhosts = [\"plain.test\"]\nupstream_ca = {ca:?}");
+    let config = config(&trial, "other_calls = \"fail\"").and(&plain);
     let mut agent = Agent::start_in(&trial.stage, &config, &Aws::ENVIRONMENT);
     let url = "https://mcp.test/rpc";
     let mut client = Signer::start(&trial.stage, APP, &[]);
@@ -164,11 +166,13 @@ fn a_placeholder_is_worth_nothing_anywhere_else() {
     assert!(forged.contains("did not give it out"), "{forged}");
     let stolen = reason(&Signer::start(&trial.stage, OTHER, &[]).call(url, "", &keys));
     assert!(stolen.contains("another workload, process/app"), "{stolen}");
+    let useless = reason(&client.call("https://plain.test/rpc", "", &Value::Null));
+    assert!(useless.contains("no credentials to put in its place"), "{useless}");
     assert_eq!(trial.seen().len(), before, "nothing of it went out");
     let records = agent.records();
     let refused: Vec<_> = records.filter(|r| r.event()["verdict"]["policy"] == "credential-placeholder").collect();
-    assert_eq!(refused.len(), 4, "{}", records.summary());
-    assert!(refused.iter().all(|record| record.event()["credential"]["presented"] == "placeholder"));
+    let presented = refused.iter().filter(|record| record.event()["credential"]["presented"] == "placeholder").count();
+    assert_eq!((refused.len(), presented), (5, 4), "{}", records.summary());
 
     // Past Weir: to the server itself, which asks AWS's keys.
     let past = Signer::start(&trial.stage, OUTSIDE, &[]).call(url, "", &keys);
