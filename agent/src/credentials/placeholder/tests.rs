@@ -26,6 +26,7 @@ fn workload(kind: WorkloadKind, id: &str, name: &str) -> Workload {
         cgroup_id: CgroupId(7),
         unit: None,
         container: None,
+        spiffe_id: None,
         pod: None::<Pod>,
         process,
     }
