@@ -1,10 +1,13 @@
 //! What Cedar's validator does not ask of a policy: an id, annotations that mean something, names of arguments that can be
 //! read without running the policy.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
 
 use cedar_policy::{Effect, Policy};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::arguments::Path;
 
@@ -12,6 +15,9 @@ use super::arguments::Path;
 const MAX_ID: usize = 64;
 /// Longest `@reason` and `@hold`.
 const MAX_TEXT: usize = 512;
+
+/// The principal, whose tags are labels, as Cedar's JSON has it.
+static PRINCIPAL: LazyLock<Value> = LazyLock::new(|| json!({ "Var": "principal" }));
 
 /// What a policy says of itself.
 #[derive(Debug, Clone, Default)]
@@ -103,7 +109,8 @@ fn look(json: &Value, reads: &mut Reads) -> Result<(), Objection> {
         Value::Array(elements) => elements.iter().try_for_each(|element| look(element, reads))?,
         Value::Object(members) => {
             for (key, value) in members {
-                if matches!(key.as_str(), "getTag" | "hasTag") {
+                // Whatever else has tags is taken for the arguments, and no harm is done where it is not.
+                if matches!(key.as_str(), "getTag" | "hasTag") && value["left"] != *PRINCIPAL {
                     reads.paths.insert(path(&value["right"])?);
                 }
                 look(value, reads)?;

@@ -1,7 +1,5 @@
 //! A question in Cedar's terms: entities, and a request about them.
 
-use std::collections::HashSet;
-
 use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression as Expression,
 };
@@ -9,17 +7,15 @@ use jiff::tz::TimeZone;
 
 use super::{
     Annotations, Question, Subject,
-    question::{ContainerFacts, PodFacts, Principal},
     schema::{Action, shipped},
 };
-use crate::identity::Caller;
 
 /// A question's entities could not be made. None of what questions hold leads to this; it denies all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the call could not be put to the policies")]
 pub(super) struct Unaskable;
 
-type Attributes = Vec<(String, Expression)>;
+pub(super) type Attributes = Vec<(String, Expression)>;
 
 /// The id of the one entity that holds a call's arguments.
 const ARGUMENTS: &str = "call";
@@ -37,9 +33,9 @@ pub(super) struct Asked<'a> {
 impl<'a> Asked<'a> {
     /// Who asks, and around what.
     pub(super) fn new(question: &'a Question<'a>, action: &'a Action, zone: &TimeZone) -> Result<Self, Unaskable> {
-        let principal = uid(&shipped().types.workload, &question.principal.id);
+        let principal = question.principal.uid();
         let mut entities = vec![action.entity.clone()];
-        entities.extend(principal_entities(question.principal, question.caller, &principal)?);
+        entities.extend(question.principal.entities(question.caller)?.iter().cloned());
         let name = vec![attribute("name", question.endpoint)];
         entities.push(entity(endpoint(question.endpoint), name, [])?);
         Ok(Self { question, action, principal, entities, context: context(question, zone) })
@@ -112,40 +108,8 @@ pub(super) fn resource(of: &str, subject: &Subject) -> EntityUid {
     }
 }
 
-fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
+pub(super) fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
-}
-
-fn principal_entities(
-    principal: &Principal,
-    caller: Option<&Caller>,
-    own: &EntityUid,
-) -> Result<Vec<Entity>, Unaskable> {
-    let Principal { id, name, kind, cgroup, unit, container, pod, process } = principal;
-    let mut attributes = vec![attribute("id", id), attribute("name", name), attribute("kind", kind)];
-    attributes.extend(optional("cgroup", cgroup.as_ref()));
-    attributes.extend(optional("unit", unit.as_ref()));
-    attributes.extend(optional("exe", process.exe.as_ref()));
-    attributes.push(("uid".to_owned(), Expression::new_long(process.uid.into())));
-    if let Some(ContainerFacts { id, runtime }) = container {
-        attributes.push(("container".to_owned(), record(vec![attribute("id", id), attribute("runtime", runtime)])?));
-    }
-    if let Some(PodFacts { uid, name, namespace, service_account }) = pod {
-        let mut pod = vec![attribute("uid", uid)];
-        pod.extend(optional("name", name.as_ref()));
-        pod.extend(optional("namespace", namespace.as_ref()));
-        pod.extend(optional("service_account", service_account.as_ref()));
-        attributes.push(("pod".to_owned(), record(pod)?));
-    }
-    let Some(Caller { sub, issuer, groups }) = caller else { return Ok(vec![entity(own.clone(), attributes, [])?]) };
-    let types = &shipped().types;
-    let caller = uid(&types.caller, sub);
-    attributes.push(("caller".to_owned(), Expression::new_entity_uid(caller.clone())));
-    let groups: HashSet<EntityUid> = groups.iter().map(|group| uid(&types.group, group)).collect();
-    let mut entities = vec![entity(own.clone(), attributes, [caller.clone()])?];
-    entities.extend(groups.iter().map(|group| Entity::new_no_attrs(group.clone(), HashSet::new())));
-    entities.push(entity(caller, vec![attribute("sub", sub), attribute("issuer", issuer)], groups)?);
-    Ok(entities)
 }
 
 fn context(question: &Question<'_>, zone: &TimeZone) -> Attributes {
@@ -185,19 +149,19 @@ fn annotations_record(annotations: Annotations) -> Result<Expression, Unaskable>
     ])
 }
 
-fn attribute(name: &str, value: &str) -> (String, Expression) {
+pub(super) fn attribute(name: &str, value: &str) -> (String, Expression) {
     (name.to_owned(), Expression::new_string(value.to_owned()))
 }
 
-fn optional(name: &str, value: Option<impl AsRef<str>>) -> Option<(String, Expression)> {
+pub(super) fn optional(name: &str, value: Option<impl AsRef<str>>) -> Option<(String, Expression)> {
     value.map(|value| attribute(name, value.as_ref()))
 }
 
-fn record(fields: Attributes) -> Result<Expression, Unaskable> {
+pub(super) fn record(fields: Attributes) -> Result<Expression, Unaskable> {
     Expression::new_record(fields).map_err(|_| Unaskable)
 }
 
-fn entity(
+pub(super) fn entity(
     uid: EntityUid,
     attributes: Attributes,
     parents: impl IntoIterator<Item = EntityUid>,

@@ -7,6 +7,7 @@
 //! | [`load`] | files → [`Policies`], or what is wrong, where |
 //! | `checks` | what Cedar's validator does not ask: ids, annotations, names of arguments |
 //! | [`question`] | one message, as policy sees it |
+//! | [`principal`] | who asks, and as Cedar's entities, which are made once for a flow |
 //! | `entities` | a question in Cedar's terms |
 //! | `arguments` | JSON arguments as far as Cedar can hold them |
 //! | `judge` | a question's verdict |
@@ -37,6 +38,7 @@ mod judge;
 pub mod listing;
 pub mod live;
 pub mod load;
+pub mod principal;
 pub mod question;
 pub mod replay;
 mod schema;
@@ -47,7 +49,8 @@ use std::sync::Arc;
 pub use annotations::{Annotations, Catalogue};
 pub use live::Live;
 pub use load::{LoadError, Policies};
-pub use question::{Principal, Question, Subject};
+pub use principal::Principal;
+pub use question::{Question, Subject};
 pub use replay::Recorded;
 pub use schema::TEXT as SCHEMA;
 

@@ -1,4 +1,5 @@
 mod lists;
+mod principals;
 mod random;
 mod replays;
 mod shipped;

@@ -4,7 +4,7 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -33,6 +33,7 @@ use crate::{
     config::Registered,
     datapath::{Binding, EndpointIndex, FlowFacts, Netns, NetnsCookie, OriginalDst},
     identity::Workload,
+    policy::Principal,
     tls::{ClientHello, fatal_alert},
 };
 
@@ -43,6 +44,8 @@ pub(crate) struct FlowContext {
     pub(crate) id: Uuid,
     /// Who opened it.
     pub(crate) workload: Workload,
+    /// The same for policies, once one is asked.
+    principal: OnceLock<Principal>,
     /// Where the application's socket is.
     pub(crate) src: SocketAddr,
     /// Where it meant to go.
@@ -77,6 +80,7 @@ impl FlowContext {
         Self {
             id,
             workload,
+            principal: OnceLock::new(),
             src: facts.client.0,
             dst: facts.original_dst,
             netns,
@@ -86,6 +90,11 @@ impl FlowContext {
             traffic: Arc::default(),
             opened: Instant::now(),
         }
+    }
+
+    /// Who opened it, as policies see it.
+    pub(crate) fn principal(&self) -> &Principal {
+        self.principal.get_or_init(|| Principal::from(&self.workload))
     }
 
     /// What the application bound its socket to: the agent's connections are bound likewise.

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     audit::event,
     mcp::{self, Answer, Body, Class, Era, Message, Params, Refusal},
-    policy::{self, Annotations, Principal, Question, annotations::Server, listing},
+    policy::{self, Annotations, Question, annotations::Server, listing},
 };
 
 /// What a batch's other messages are told.
@@ -122,7 +122,6 @@ fn one(
     message: &Message,
     method: &str,
 ) -> Judgement {
-    let principal = Principal::from(&facts.flow.workload);
     let target = Params::of(message).target;
     let annotations = match (method, &target) {
         ("tools/call", Some(tool)) => shared.catalogue.of(&server(facts), tool),
@@ -132,7 +131,7 @@ fn one(
         target: target.as_deref(),
         params: message.params().map(AsRef::as_ref),
         annotations,
-        ..question(facts, &principal, method)
+        ..question(facts, method)
     };
     let verdict = policies.judge(&question);
     let policy::Ground { policy, reason, version } = verdict.ground();
@@ -167,8 +166,7 @@ pub(crate) fn visible(shared: &Shared, call: &OpenCall, answer: &Answer) -> Opti
     if policies.is_empty() {
         return None;
     }
-    let principal = Principal::from(&call.facts.flow.workload);
-    page.visible_to(&policies, &question(&call.facts, &principal, &call.method))
+    page.visible_to(&policies, &question(&call.facts, &call.method))
 }
 
 /// A message with another result.
@@ -194,11 +192,11 @@ pub(crate) fn replace(text: &Bytes, parts: &[(&Bytes, &[u8])]) -> Bytes {
 }
 
 /// What is asked of every message of an exchange.
-fn question<'a>(facts: &'a ExchangeFacts, principal: &'a Principal, method: &'a str) -> Question<'a> {
+fn question<'a>(facts: &'a ExchangeFacts, method: &'a str) -> Question<'a> {
     let ExchangeFacts { flow, caller, endpoint, hostname, era, protocol_version, .. } = facts;
     let route = flow.route(None);
     Question {
-        principal,
+        principal: flow.principal(),
         caller: caller.as_deref(),
         endpoint: endpoint.name(),
         method,

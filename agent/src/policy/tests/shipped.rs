@@ -1,11 +1,13 @@
 //! The policies in `deploy/policies` and in the docs: valid, and they do what they say.
 
 use super::*;
+use crate::identity::Workload;
 
 const READ_ONLY: &str = include_str!("../../../../deploy/policies/read-only.cedar");
 const PRODUCTION: &str = include_str!("../../../../deploy/policies/no-destructive-in-production.cedar");
 const HOURS: &str = include_str!("../../../../deploy/policies/business-hours.cedar");
 const TEAMS: &str = include_str!("../../../../deploy/policies/per-team.cedar");
+const LABELS: &str = include_str!("../../../../deploy/policies/per-team-labels.cedar");
 const DOCS: &str = include_str!("../../../../docs/policy.md");
 
 fn hints(read_only: bool, destructive: bool) -> Annotations {
@@ -75,6 +77,32 @@ fn per_team() {
     assert_eq!(ask(&app, None, "billing"), "default");
     let hello = policies.judge(&question(&app, "initialize", None, None));
     assert_eq!(brief(&hello), ("allow", "protocol"));
+}
+
+#[test]
+fn per_team_by_labels() {
+    use super::principals::{pod, task};
+
+    let policies = permitting(LABELS);
+    let ask = |workload: &Workload, endpoint: &str| {
+        let principal = Principal::from(workload);
+        let question = Question { endpoint, ..question(&principal, "tools/call", Some("t"), None) };
+        brief(&policies.judge(&question)).1.to_owned()
+    };
+    let treasury = pod("payments", &[("team", "treasury")]);
+    assert_eq!(ask(&treasury, "billing"), "payments-pods");
+    assert_eq!(ask(&treasury, "orders"), "default");
+    assert_eq!(ask(&pod("payments", &[("team", "x")]), "billing"), "default");
+    assert_eq!(ask(&pod("payments", &[]), "billing"), "default");
+    // A label alone proves nothing.
+    assert_eq!(ask(&pod("other", &[("team", "treasury")]), "billing"), "default");
+    assert_eq!(ask(&task("warehouse"), "orders"), "warehouse-tasks");
+    assert_eq!(ask(&task("other"), "orders"), "default");
+    let mut foreign = treasury;
+    for image in [Some("evil.example.net/agent".to_owned()), None] {
+        foreign.container.as_mut().expect("a container").image = image;
+        assert_eq!(ask(&foreign, "billing"), "own-images");
+    }
 }
 
 #[test]
