@@ -4,7 +4,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     thread,
@@ -50,6 +50,8 @@ struct State {
     faults: AtomicU64,
     /// The service's clock is this many seconds ahead.
     ahead: AtomicU64,
+    /// The only session that has not ended.
+    session: Mutex<Option<String>>,
 }
 
 /// The proxy. It ends with this value.
@@ -106,6 +108,15 @@ impl Faults {
         self.state.ahead.store(seconds, Relaxed);
     }
 
+    /// From now on every session but that of a token has ended, and who comes with another is told so, at length.
+    ///
+    /// # Panics
+    ///
+    /// Never: nobody panics with the lock.
+    pub fn only_session(&self, token: &str) {
+        *self.state.session.lock().expect("a lock") = Some(token.to_owned());
+    }
+
     /// Requests to store something, and how many of them failed.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
@@ -137,7 +148,7 @@ async fn respond(
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let stores = head.headers.get("x-amz-target").is_some_and(|target| target.as_bytes().ends_with(b".PutRecords"));
-    if let Some(refusal) = refused_for_its_time(&head, &state) {
+    if let Some(refusal) = refused_for_its_time(&head, &state).or_else(|| refused_for_its_session(&head, &state)) {
         return Ok(refusal);
     }
     if state.outage.load(Relaxed) {
@@ -185,6 +196,21 @@ fn refused_for_its_time(head: &request::Parts, state: &State) -> Option<Response
     let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&theirs).ok()?;
     refusal.headers_mut().insert("date", HeaderValue::from_str(&date).ok()?);
     Some(refusal)
+}
+
+/// A service that explains a refusal quotes what was signed, and so the token.
+fn refused_for_its_session(head: &request::Parts, state: &State) -> Option<Response<Full<Bytes>>> {
+    let only = state.session.lock().ok()?.clone()?;
+    let token = head.headers.get("x-amz-security-token").and_then(|token| token.to_str().ok()).unwrap_or_default();
+    if token == only {
+        return None;
+    }
+    state.faults.fetch_add(1, Relaxed);
+    let message = format!(
+        "The security token included in the request is expired\n\nThe Canonical String for this request should have \
+         been\n'POST\n/\n\nx-amz-security-token:{token}'"
+    );
+    Some(answer(StatusCode::BAD_REQUEST, &json!({ "__type": "ExpiredTokenException", "message": message })))
 }
 
 /// Stores all but every third record.

@@ -13,6 +13,6 @@ pub mod writer;
 pub use self::{
     emulator::Emulator,
     faults::{Fault, Faults},
-    moto::credentials,
+    moto::{credentials, session},
     stream::{Arrived, KEYS, Stream},
 };

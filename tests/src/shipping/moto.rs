@@ -123,8 +123,19 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 /// # Panics
 ///
 /// When it cannot be written.
-pub fn credentials(path: &Path, (id, secret): (&str, &str)) {
+pub fn credentials(path: &Path, keys: (&str, &str)) {
+    session(path, keys, None);
+}
+
+/// The same of a session, by its token.
+///
+/// # Panics
+///
+/// When it cannot be written.
+pub fn session(path: &Path, (id, secret): (&str, &str), token: Option<&str>) {
     let new = path.with_extension("new");
-    fs::write(&new, format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")).expect("write");
+    let token = token.map(|token| format!("aws_session_token = {token}\n")).unwrap_or_default();
+    let text = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n{token}");
+    fs::write(&new, text).expect("write");
     fs::rename(new, path).expect("replace the credentials");
 }

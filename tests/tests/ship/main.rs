@@ -16,7 +16,7 @@ use weir::audit::head::Head;
 use weir_tests::{
     fixture::eventually,
     shipping::{
-        Emulator, Faults, KEYS, Stream, credentials,
+        Emulator, Faults, KEYS, Stream, credentials, session,
         soak::{self, Plan, command, config, cursor},
     },
     world::Running,
@@ -108,6 +108,34 @@ fn signatures_are_right_and_credentials_that_are_replaced_are_taken_up() {
     let said = fs::read_to_string(dir.path().join("writer.log")).expect("the writer's log");
     let last: Value = said.lines().rev().find_map(|line| serde_json::from_str(line).ok()).expect("its last words");
     assert!(last["sinks"][0]["retries"].as_u64() > Some(0), "{last}");
+}
+
+#[test]
+fn a_session_that_ends_is_replaced_and_nothing_is_lost() {
+    const TOKENS: [&str; 2] = ["FwoGZXIvYXdzEFirst4fa1", "FwoGZXIvYXdzESecond9bd2"];
+    let dir = TempDir::new().expect("a directory");
+    let emulator = Emulator::ferrokinesis(dir.path(), &[]);
+    let stream = Stream::create(&emulator.url(), "weir-audit", 2, KEYS);
+    let way = Faults::to(emulator.port());
+    let file = dir.path().join("credentials");
+    session(&file, KEYS, Some(TOKENS[0]));
+    let config = config(dir.path(), &kinesis(&way.url()));
+    let mut writer = start(dir.path(), &config, 20_000, |writer| {
+        writer.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        writer.env("AWS_SHARED_CREDENTIALS_FILE", &file).env("AWS_CONFIG_FILE", "/dev/null");
+    });
+    eventually("something is shipped", || (cursor(dir.path(), "kinesis") > 500).then_some(()));
+    way.only_session(TOKENS[1]);
+    eventually("the session has ended", || (way.counts().1 > 1).then_some(()));
+    let at = cursor(dir.path(), "kinesis");
+    assert!(at < 20_000, "it was all shipped before the session ended");
+    session(&file, KEYS, Some(TOKENS[1]));
+    ends_well(dir.path(), &mut writer);
+    is_whole(dir.path(), &stream);
+    let said = fs::read_to_string(dir.path().join("writer.log")).expect("the writer's log");
+    for token in TOKENS {
+        assert!(!said.contains(token), "what the service quoted: {said}");
+    }
 }
 
 #[test]

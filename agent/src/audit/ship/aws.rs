@@ -133,12 +133,16 @@ pub(in crate::audit) fn is_refusal<E>(error: &SdkError<E, HttpResponse>) -> bool
     error.raw_response().is_none_or(|response| response.status().is_client_error())
 }
 
-/// An error for people.
+/// An error for people. Of the service's own words the first line: some go on to quote what was signed, session tokens
+/// included.
 pub(in crate::audit) fn describe<E: ProvideErrorMetadata + std::error::Error + 'static>(
     error: &SdkError<E, HttpResponse>,
 ) -> String {
     match error.as_service_error().and_then(|service| Some((service.code()?, service.message()))) {
-        Some((code, message)) => format!("{code}: {}", message.unwrap_or("no message")),
+        Some((code, message)) => {
+            let first = message.and_then(|message| message.lines().next());
+            format!("{code}: {}", first.unwrap_or("no message"))
+        }
         None => {
             let status = error.raw_response().map(|response| format!("HTTP {}: ", response.status()));
             format!("{}{}", status.unwrap_or_default(), causes(error))
@@ -159,4 +163,23 @@ fn causes(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_kinesis::{error::ErrorMetadata, operation::put_records::PutRecordsError};
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    #[test]
+    fn what_a_service_quotes_of_a_request_is_not_repeated() {
+        let message = "The request signature we calculated does not match the signature you provided.\n\nThe Canonical \
+                       String for this request should have been\n'POST\n/\n\nx-amz-security-token:FwoGZXIvYXdzE'";
+        let metadata = ErrorMetadata::builder().code("InvalidSignatureException").message(message).build();
+        let response = HttpResponse::new(400.try_into().expect("a status"), SdkBody::empty());
+        let said = describe(&SdkError::service_error(PutRecordsError::generic(metadata), response));
+        assert!(said.starts_with("InvalidSignatureException: The request signature we calculated"), "{said}");
+        assert!(!said.contains("FwoGZXIvYXdzE") && !said.contains('\n'), "{said}");
+    }
 }
