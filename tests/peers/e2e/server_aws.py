@@ -1,7 +1,7 @@
 """A server that takes nothing but requests signed with SigV4, which botocore verifies. Runs with WEIR_AWS.
 
 An MCP server of the Python SDK 1.x at /mcp; any other path answers each JSON-RPC request with an empty result. `--keys` is a
-file of lines `{"id", "secret", "token"}`; `--clock` one with the seconds by which this server's clock is off. Requests are
+file of lines `{"id", "secret", "token", "until"}`; `--clock` one with the seconds by which this server's clock is off. Requests are
 logged before they are verified, with the verdict. Also speaks HTTP/2, and asks for a client certificate with `--client-ca`.
 """
 
@@ -64,6 +64,8 @@ def verify(scope, headers, body, known, time):
         raise Refused("the key is not known")
     if values.get("x-amz-security-token", [None])[0] != key.get("token"):
         raise Refused("the session token is not the key's")
+    if key.get("until") and key["until"] < time.timestamp():
+        raise Refused("ExpiredToken")
     timestamp = values["x-amz-date"][0]
     at = datetime.datetime.strptime(timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.timezone.utc)
     if not timestamp.startswith(date):
@@ -118,6 +120,8 @@ class Verified:
         headers = [(name.decode("latin-1").lower(), value.decode("utf-8", "replace")) for name, value in scope["headers"]]
         time = now(self.args.clock)
         seen = {
+            "peer": scope["client"][0],
+            "port": scope["client"][1],
             "http": scope["http_version"],
             "method": scope["method"],
             "path": scope["raw_path"].decode("latin-1"),
@@ -184,6 +188,11 @@ def build():
     def add(a: int, b: int) -> int:
         """Adds."""
         return a + b
+
+    @server.tool()
+    def transfer(account: str, amount: int, note: str) -> str:
+        """Moves money."""
+        return f"moved {amount} to {account}: {note}"
 
     @server.tool()
     async def climb(gates: str, steps: int) -> str:

@@ -12,7 +12,7 @@ use aws_sdk_kinesis::{
 use tokio::runtime::Runtime;
 use weir::audit::chain::{Hash, Line};
 
-use crate::fixture::eventually;
+use crate::fixture::{Record, Records, eventually};
 
 /// An access key id and its secret.
 pub const KEYS: (&str, &str) = ("AKIAWEIRTEST", "wJalrXUtnFEMI");
@@ -117,13 +117,38 @@ impl Stream {
     #[must_use]
     pub fn read(&self) -> Arrived {
         let mut arrived = Arrived::default();
-        for shard in self.shards() {
-            self.runtime.block_on(self.read_shard(shard.shard_id(), &mut arrived));
-        }
+        self.each(|data| {
+            arrived.kinesis_records += 1;
+            data.split_inclusive(|byte| *byte == b'\n').for_each(|line| arrived.add(line));
+        });
         arrived
     }
 
-    async fn read_shard(&self, shard: &str, arrived: &mut Arrived) {
+    /// Reads every shard from its beginning: what a consumer makes of the records, each once, in their order.
+    ///
+    /// # Panics
+    ///
+    /// When something that arrived is not a record.
+    #[must_use]
+    pub fn records(&self) -> Records {
+        let mut lines = BTreeMap::new();
+        self.each(|data| {
+            for line in String::from_utf8(data.to_vec()).expect("text").lines() {
+                let value: serde_json::Value = serde_json::from_str(line).expect("a record");
+                let key = (value["log"].to_string(), value["seq"].as_u64());
+                lines.insert(key, Record { line: line.to_owned(), value });
+            }
+        });
+        Records(lines.into_values().collect())
+    }
+
+    fn each(&self, mut take: impl FnMut(&[u8])) {
+        for shard in self.shards() {
+            self.runtime.block_on(self.read_shard(shard.shard_id(), &mut take));
+        }
+    }
+
+    async fn read_shard(&self, shard: &str, take: &mut impl FnMut(&[u8])) {
         let oldest = self.client.get_shard_iterator().stream_name(&self.name).shard_id(shard);
         let oldest = oldest.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.expect("an iterator");
         let mut next = oldest.shard_iterator;
@@ -141,12 +166,7 @@ impl Stream {
                 }
                 Err(error) => panic!("cannot read {shard}: {error:?}"),
             };
-            for record in got.records() {
-                arrived.kinesis_records += 1;
-                for line in record.data().as_ref().split_inclusive(|byte| *byte == b'\n') {
-                    arrived.add(line);
-                }
-            }
+            got.records().iter().for_each(|record| take(record.data().as_ref()));
             let at_end = got.records().is_empty() && got.millis_behind_latest().unwrap_or(0) == 0;
             next = got.next_shard_iterator.filter(|_| !at_end);
         }

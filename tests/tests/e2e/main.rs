@@ -28,6 +28,7 @@ mod hostile_json;
 mod hostile_tls;
 mod http;
 mod kms;
+mod leaks;
 mod legacy;
 mod life;
 mod login;

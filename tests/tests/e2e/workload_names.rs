@@ -1,55 +1,22 @@
 //! Names of workloads from whom the host has to ask: the kubelet, the ECS agent, the instance metadata service.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    path::PathBuf,
-    process::Stdio,
-};
+use std::path::PathBuf;
 
 use serde_json::json;
-use weir_certs::pki::Validity;
-use weir_tests::{
-    fixture::{Agent, ConfigToml, Curl, ServerKind, Stage, eventually},
-    world::Running,
-};
+use weir_tests::fixture::{Agent, Authority, ConfigToml, Curl, ServerKind, Stage, eventually};
 
 use crate::story::initialize;
 
 /// The pod of `agent/src/identity/kubelet/pods.json`, with the systemd driver and containerd.
 const POD: &str = "/kubepods.slice/kubepods-burstable.slice/\
                    kubepods-burstable-pod6a1c0b52_3f0e_4a53_9d57_8a1e5a3f2c11.slice/cri-containerd-";
-const TOKEN: &str = "the-kubelets-token";
-
-fn authority(stage: &Stage, arguments: &[&str]) -> Running {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("peers/e2e/authority.py");
-    let mut command = stage.command("/authority", &["python3".into(), script]);
-    let stderr = fs::File::create(stage.world().dir().join(format!("{}.err", arguments[0]))).expect("make a log");
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
-    let mut running = Running(command.spawn().expect("run python3"));
-    let mut line = String::new();
-    let stdout = running.0.stdout.take().expect("a pipe");
-    BufReader::new(stdout).read_line(&mut line).expect("hear it");
-    assert_eq!(line.trim(), "ready");
-    running
-}
 
 #[test]
 fn the_kubelet_names_pods_and_is_asked_seldom() {
     let mut stage = Stage::new("kubelet");
     let server = stage.serve(ServerKind::Python, "mcp.test");
-    let dir = stage.world().dir().to_owned();
-    let path = |name: &str| dir.join(name).display().to_string();
-    let identity = stage.pki().server(&["127.0.0.1"], Validity::Valid).expect("issue a certificate");
-    let (chain, key) = identity.write(&dir, "kubelet").expect("write a certificate");
-    let pods = format!("{}/../agent/src/identity/kubelet/pods.json", env!("CARGO_MANIFEST_DIR"));
-    fs::write(path("token"), format!("{TOKEN}\n")).expect("write a token");
-    fs::write(path("counts"), "").expect("make a file");
-    let (chain, key) = (chain.display().to_string(), key.display().to_string());
-    let kubelet = authority(&stage, &["kubelet", "10250", &chain, &key, TOKEN, &pods, &path("counts")]);
-
-    let table = format!("[kubernetes]\ntoken_file = \"{}\"\nca = \"{}\"", path("token"), stage.server_ca().display());
-    let config = ConfigToml::of(&[&server]).scope(&["/kubepods.slice"]).and(&table);
+    let kubelet = Authority::kubelet(&stage, &Authority::pods());
+    let config = ConfigToml::of(&[&server]).scope(&["/kubepods.slice"]).and(&kubelet.table(&stage));
     let agent = Agent::start(&stage, &config);
     let container = format!("{POD}{}.scope", "a".repeat(64));
     for _ in 0..5 {
@@ -81,9 +48,9 @@ fn the_kubelet_names_pods_and_is_asked_seldom() {
     let record = &calls[5].request;
     assert_eq!(record.workload("pod")["name"], "agent-7c9d8f6b54-x2v9k", "the pod is known: {}", record.line);
     assert_eq!(record.workload("container").get("name"), None, "the container is not: {}", record.line);
-    let lists = fs::read_to_string(path("counts")).expect("read the counts").lines().count();
+    let lists = Authority::lists(&stage);
     assert!((1..=3).contains(&lists), "the kubelet was asked {lists} times");
-    assert_eq!(agent.files_with(TOKEN), Vec::<PathBuf>::new());
+    assert_eq!(agent.files_with(Authority::TOKEN), Vec::<PathBuf>::new());
     agent.verify();
 }
 
@@ -91,7 +58,7 @@ fn the_kubelet_names_pods_and_is_asked_seldom() {
 fn the_ecs_agent_names_tasks_and_the_instance_itself() {
     let mut stage = Stage::new("instance");
     let server = stage.serve(ServerKind::Python, "mcp.test");
-    let _authority = authority(&stage, &["instance", "8051"]);
+    let _authority = Authority::instance(&stage, 8051);
     let tables = "[ecs]\nagent = \"http://127.0.0.1:8051\"\n[host]\nimds = \"http://127.0.0.1:8051\"";
     let agent = Agent::start(&stage, &ConfigToml::of(&[&server]).scope(&["/ecs"]).and(tables));
     let container = format!("/ecs/0a1b2c3d4e5f60718293a4b5c6d7e8f9/{}", "e".repeat(64));
