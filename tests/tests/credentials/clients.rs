@@ -5,7 +5,11 @@ use std::fs;
 use serde_json::json;
 use weir_tests::fixture::{APP, Agent, Aws, Client};
 
-use crate::trial::{ROLE, Trial, processes};
+use crate::{
+    overheard::Overheard,
+    scan::{assert_no_key_in, assert_no_key_said},
+    trial::{ROLE, Trial},
+};
 
 const SESSION: &str = "process=app";
 
@@ -14,14 +18,16 @@ fn mcp_proxy_for_aws_signs_with_nothing_and_gets_through() {
     let trial = Trial::new("aws-proxy", &[], &[]);
     let agent = trial.agent(&trial.role("external_id = \"mcp\""));
     let gates = trial.stage.gates("gates");
+    let heard = Overheard::but(Aws::PORT);
     let arguments = ["--service", "bedrock-agentcore", "--region", "us-east-1"];
     let mut client = Client::aws_proxy(&trial.stage, APP, "https://mcp.test/mcp", &gates.gate("end"), &arguments);
     let result = client.until("result");
     assert_eq!(result["content"][0]["text"], "42", "{}", client.complaints());
-    assert_no_key_in_reach(&trial, &agent);
+    assert_no_key_in(&trial, &agent, APP);
     gates.open("end");
     let transcript = client.finish();
     assert!(transcript.succeeded, "{transcript:#?}");
+    assert_no_key_said(&trial, "on the wire", &heard.end(), "mcp.test");
     assert_assumed(&trial, &agent);
 }
 
@@ -31,13 +37,18 @@ fn the_python_sdk_knows_nothing_of_signatures_and_gets_through() {
     let agent = trial.agent(&trial.role("transitive_tags = true, session_policy = '{\"Version\":\"2012-10-17\"}'"));
     let gates = trial.stage.gates("gates");
     let climb = json!({ "gates": gates.path(), "steps": 1 });
+    let (heard, tee) = (Overheard::but(Aws::PORT), trial.stage.world().dir().join("tee"));
     let client = Client::python_session("https://mcp.test/mcp").call("add", &json!({ "a": 19, "b": 23 }));
-    let mut client = client.call("climb", &climb).start(&trial.stage, APP);
+    let mut client = client.call("climb", &climb).tee(&tee).start(&trial.stage, APP);
     assert_eq!(client.until("result")["content"][0]["text"], "42");
-    assert_no_key_in_reach(&trial, &agent);
+    assert_no_key_in(&trial, &agent, APP);
     gates.open("1");
     let transcript = client.finish();
     assert_eq!(transcript.text(), "climbed 1", "{transcript:#?}");
+    assert_no_key_said(&trial, "on the wire", &heard.end(), "mcp.test");
+    let within = fs::read(tee).expect("what was said within TLS");
+    assert_no_key_said(&trial, "said within TLS", &within, "\"method\":\"tools/call\"");
+    assert_no_key_said(&trial, "heard within TLS", &within, "climbed 1");
     assert_assumed(&trial, &agent);
     let asked = trial.aws.asked().remove(0);
     assert_eq!(asked["TransitiveTagKeys.member.1"], "weir-workload");
@@ -66,54 +77,4 @@ fn assert_assumed(trial: &Trial, agent: &Agent<'_>) {
     }
     trial.assert_nothing_leaked(agent, &[]);
     agent.verify();
-}
-
-/// No process of the application has a key that works, in its memory or environment. The agent has: the search finds keys.
-pub(crate) fn assert_no_key_in_reach(trial: &Trial, agent: &Agent<'_>) {
-    let granted = trial.aws.granted();
-    let secrets: Vec<&str> = granted.iter().flat_map(|(s, t)| [s.as_str(), t.as_str()]).chain([Aws::SECRET]).collect();
-    assert_eq!(secrets.len(), 3);
-    for secret in &secrets {
-        assert!(memory_has(agent.pid(), secret), "the agent itself has {secret}");
-    }
-    let pids = processes(&trial.stage.world().make_cgroup(APP));
-    assert!(!pids.is_empty());
-    for pid in pids {
-        let environment = fs::read(format!("/proc/{pid}/environ")).expect("read an environment");
-        for secret in &secrets {
-            assert!(!has(&environment, secret) && !memory_has(pid, secret), "process {pid} has {secret}");
-        }
-    }
-}
-
-fn memory_has(pid: u32, needle: &str) -> bool {
-    use std::os::unix::fs::FileExt as _;
-
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("read a process's maps");
-    let memory = fs::File::open(format!("/proc/{pid}/mem")).expect("open a process's memory");
-    let number = |text: &str| u64::from_str_radix(text, 16).expect("an address");
-    maps.lines().filter(|line| line.contains(" rw")).any(|line| {
-        let (start, rest) = line.split_once('-').expect("a range");
-        let (start, end) = (number(start), number(rest.split(' ').next().unwrap_or_default()));
-        let mut content = vec![0; usize::try_from(end - start).expect("a size")];
-        // A mapping may go while it is read.
-        memory.read_exact_at(&mut content, start).is_ok() && has(&content, needle)
-    })
-}
-
-fn has(content: &[u8], needle: &str) -> bool {
-    memchr(content, needle.as_bytes())
-}
-
-/// Quick enough for hundreds of megabytes in a debug build.
-fn memchr(content: &[u8], needle: &[u8]) -> bool {
-    let mut rest = content;
-    while let Some(at) = rest.iter().position(|byte| *byte == needle[0]) {
-        rest = &rest[at..];
-        if rest.starts_with(needle) {
-            return true;
-        }
-        rest = &rest[1..];
-    }
-    false
 }

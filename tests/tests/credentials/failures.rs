@@ -1,7 +1,7 @@
 //! Credentials that cannot be had: the client is told, the record says why, and nothing goes out unsigned.
 
 use serde_json::json;
-use weir_tests::fixture::{APP, Agent, ConfigToml, Curl, eventually};
+use weir_tests::fixture::{APP, Agent, Client, ConfigToml, Curl, eventually, script};
 
 use crate::trial::{ROLE, Trial, ping};
 
@@ -27,6 +27,54 @@ fn when_sts_says_no_or_nothing_calls_are_refused_and_say_which() {
     eventually("STS is asked again", || (trial.ping().message()["result"].is_object()).then_some(()));
     assert_eq!(trial.seen().len(), 1);
     trial.assert_nothing_leaked(&agent, &[]);
+    agent.verify();
+}
+
+#[test]
+fn a_session_that_ends_while_a_stream_is_open_ends_neither_the_stream_nor_what_comes_after() {
+    let trial = Trial::new("sts-expired", &[], &[]);
+    let agent = trial.agent(&trial.role(""));
+    trial.aws.says("short:8");
+    let gates = trial.stage.gates("gates");
+    let add = |a: u32| json!({ "a": a, "b": 1 });
+    let client = Client::python_session("https://mcp.test/mcp")
+        .call("climb", &json!({ "gates": gates.path(), "steps": 1 }))
+        .call("add", &add(1))
+        .then(script::wait(&gates.gate("denied")))
+        .call("add", &add(2))
+        .then(script::wait(&gates.gate("granted")))
+        .call("add", &add(3));
+    let mut client = client.start(&trial.stage, APP);
+    let key_of = |seen: &weir_tests::fixture::Seen| seen.0["verified"]["key"].clone();
+    let first = key_of(&trial.server.has_seen("a call whose stream is open", |seen| seen.is_call_of("climb")));
+    trial.aws.sessions_end();
+    gates.open("1");
+    assert_eq!(client.until("result")["content"][0]["text"], "climbed 1", "the stream goes on");
+    assert_eq!(client.until("result")["content"][0]["text"], "2");
+    let second = key_of(&trial.server.has_seen("the next call", |seen| seen.is_call_of("add")));
+    assert_ne!(second, first, "signed by a session of its own");
+
+    trial.aws.says("denied");
+    trial.aws.sessions_end();
+    gates.open("denied");
+    let error = client.until("error");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("STS denied it")), "{error}");
+    trial.aws.says("");
+    // The last refusal is repeated for a while.
+    eventually("STS is asked again", || trial.ping().message()["result"].is_object().then_some(()));
+    gates.open("granted");
+    assert_eq!(client.until("result")["content"][0]["text"], "4", "the session is the same");
+    let transcript = client.finish();
+    assert!(transcript.succeeded, "{transcript:#?}");
+
+    let calls = agent.records_once("all calls", |log| log.tool_calls("add").len() == 3).tool_calls("add");
+    let rules = calls.iter().map(|call| call.request.event()["verdict"]["policy"].as_str().unwrap_or("none"));
+    assert_eq!(rules.collect::<Vec<_>>(), ["none", "credential-sts-denied", "none"]);
+    assert_eq!(calls[0].request.event()["credential"]["access_key_id"], second);
+    assert!(calls[1].request.event()["credential"].get("access_key_id").is_none(), "{}", calls[1].request.line);
+    for seen in trial.seen() {
+        assert!(seen.0["verified"].is_object(), "nothing went out unsigned, or with what had ended: {:#}", seen.0);
+    }
     agent.verify();
 }
 

@@ -3,7 +3,11 @@
 
 mod clients;
 mod failures;
+mod many;
 mod others;
+mod overheard;
 mod placeholders;
+mod scan;
+mod sentence;
 mod signing;
 mod trial;

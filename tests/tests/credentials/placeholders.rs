@@ -14,7 +14,7 @@ use weir_tests::{
     world::{Neighbour, ip},
 };
 
-use crate::{clients::assert_no_key_in_reach, trial::Trial};
+use crate::{scan::assert_no_key_in, trial::Trial};
 
 const OTHER: &str = "/other";
 const IMDS: &str = "http://169.254.169.254";
@@ -96,7 +96,7 @@ fn a_client_with_nothing_but_the_instance_metadata_gets_through() {
     let url = "https://mcp.test/mcp";
     let mut client = Client::aws_proxy_of_the_instance(&trial.stage, APP, url, &gates.gate("end"), &arguments);
     client.until("result");
-    assert_no_key_in_reach(&trial, &agent);
+    assert_no_key_in(&trial, &agent, APP);
     gates.open("end");
     let transcript = client.finish();
     assert_eq!(transcript.text(), "42", "{transcript:#?}\n{}", agent.log());

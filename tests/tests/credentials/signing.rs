@@ -72,60 +72,107 @@ fn every_kind_of_endpoint_by_both_versions_of_http() {
     agent.verify();
 }
 
+/// Each kind of endpoint with a path of its own and the version of HTTP that is its turn.
+fn kinds() -> impl Iterator<Item = (&'static str, [&'static str; 2])> {
+    KINDS.iter().enumerate().map(|(number, (host, ..))| {
+        let versions = ["--http1.1", "--http2"];
+        (*host, [versions[number % 2], versions[(number + 1) % 2]])
+    })
+}
+
 #[test]
-fn odd_paths_queries_headers_and_bodies_of_any_size() {
+fn odd_paths_and_queries_at_every_kind_of_endpoint() {
     let (trial, config) = trial("sign-odd");
     let agent = trial.agent_with(&config);
-    let base = "https://mcp.internal.test";
     let targets = [
         "/a%20b/%C3%BC/~x/!$&'()*,;=:@/%2525",
+        "/runtimes/arn%3Aaws%3Abedrock-agentcore%3Aus-west-2%3A111122223333%3Aruntime%2Fmy_agent-1/invocations",
+        "/runtimes/arn%253Aaws%253Abedrock-agentcore/%252F/invocations?qualifier=a%252Fb%2526",
         "/x?b=2&a=1&a=0&empty=&none&%C3%A9=%E2%82%AC&s=a%20b%2Bc%26d%3De&t=~_.-&u=a:b/c?d",
         "/x?&&a=1&",
         "/JBDvjfGEIAMCERw%3D/@connections",
+        "//double//slashes/",
+        "/a/./b/../c",
     ];
-    for target in targets {
-        for version in ["--http1.1", "--http2"] {
-            let curl = Curl::post(&format!("{base}{target}"), &ping(1)).with(&[version, "--path-as-is", "--globoff"]);
+    for (host, versions) in kinds() {
+        for (number, target) in targets.into_iter().enumerate() {
+            let curl = Curl::post(&format!("https://{host}{target}"), &ping(1));
+            let reply = curl.with(&[versions[number % 2], "--path-as-is", "--globoff"]).run(&trial.stage, APP);
+            assert_eq!(reply.status, 200, "{host}{target}: {reply:#?}\n{:#?}", trial.seen().last());
+            let seen = last(&trial);
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            assert_eq!((&seen.0["path"], &seen.0["query"]), (&json!(path), &json!(query)), "byte for byte");
+        }
+    }
+    agent.verify();
+}
+
+#[test]
+fn odd_headers_at_every_kind_of_endpoint() {
+    let (trial, config) = trial("sign-headers");
+    let agent = trial.agent_with(&config);
+    for (host, versions) in kinds() {
+        let curl = Curl::post(&format!("https://{host}/x"), &ping(1))
+            .header("accept", "text/plain")
+            .header("mcp-param-spaces", "a   b    c")
+            .header("mcp-param-city", "Zürich")
+            .header("mcp-param-list", "one, two,three")
+            .header("mcp-param-twice", "first")
+            .header("mcp-param-twice", "second  one")
+            .header("x-own", "ünsigned")
+            .header("x-amzn-bedrock-agentcore-runtime-session-id", "0123456789012345678901234567890123")
+            .header("mcp-session-id", "session-1");
+        for version in versions {
+            let reply = curl.clone().with(&[version]).run(&trial.stage, APP);
+            assert_eq!(reply.status, 200, "{host}: {reply:#?}\n{:#?}", trial.seen().last());
+            let seen = last(&trial);
+            assert_eq!(seen.header("mcp-session-id"), Some("session-1"));
+            assert_eq!(seen.header("mcp-param-city"), Some("Zürich"));
+            let signed = seen.0["verified"]["signed"].to_string();
+            let runtime = "x-amzn-bedrock-agentcore-runtime-session-id";
+            for name in ["mcp-session-id", "mcp-param-spaces", "mcp-param-twice", "mcp-param-list", runtime, "accept"] {
+                assert!(signed.contains(name), "{name}: {signed}");
+            }
+        }
+    }
+    // A header that goes on in the next line reads in two ways, so it goes no further.
+    let before = trial.seen().len();
+    let folded = Curl::post("https://mcp.internal.test/x", &ping(1)).header("mcp-param-folded", "one\r\n two");
+    let reply = folded.with(&["--http1.1"]).run(&trial.stage, APP);
+    assert_eq!((reply.status, trial.seen().len()), (400, before), "{reply:#?}");
+    agent.verify();
+}
+
+#[test]
+fn bodies_of_any_size_and_script_at_every_kind_of_endpoint() {
+    let (trial, config) = trial("sign-bodies");
+    let agent = trial.agent_with(&config);
+    let path = trial.stage.world().dir().join("body.json");
+    let of_size = |size: usize| {
+        let message = |fill: &str| json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "params": { "_meta": { "fill": fill } } });
+        let fill = "x".repeat(size.saturating_sub(message("").to_string().len()));
+        message(&fill).to_string()
+    };
+    let odd = r#" {"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"Grüße":"日本語 😀 \u00fc \ud83d\ude00 \u0000","n":1.50e0}}} "#;
+    for (host, versions) in kinds() {
+        let bodies = [odd.to_owned(), of_size(1), of_size(65_537), of_size(1 << 20), of_size(8 << 20)];
+        for (number, body) in bodies.into_iter().enumerate() {
+            fs::write(&path, &body).expect("write a body");
+            let curl = Curl::post_file(&format!("https://{host}/x"), &path).with(&[versions[number % 2]]);
             let reply = curl.run(&trial.stage, APP);
-            assert_eq!(reply.status, 200, "{target}: {reply:#?}\n{:#?}", trial.seen().last());
-            last(&trial);
+            assert_eq!(reply.status, 200, "{host}, {}: {reply:#?}", body.len());
+            assert_eq!(last(&trial).0["length"], body.len());
+        }
+        // Without a body: a stream and a session's end.
+        for version in versions {
+            let url = format!("https://{host}/x");
+            let get = Curl::get(&url).header("accept", "text/event-stream").with(&[version]);
+            let delete = Curl::get(&url).with(&["--request", "DELETE", version]).header("mcp-session-id", "s");
+            let [get, delete] = [get, delete].map(|curl| curl.run(&trial.stage, APP).status);
+            assert_eq!((get, delete), (200, 200), "{:#?}", trial.seen());
+            assert_eq!(last(&trial).0["length"], 0);
         }
     }
-    let curl = Curl::post(&format!("{base}/x"), &ping(1))
-        .header("accept", "text/plain")
-        .header("mcp-param-spaces", "a   b    c")
-        .header("mcp-param-city", "Zürich")
-        .header("mcp-param-list", "one, two,three")
-        .header("x-own", "ünsigned")
-        .header("x-amzn-bedrock-agentcore-runtime-session-id", "0123456789012345678901234567890123")
-        .header("mcp-session-id", "session-1");
-    for version in ["--http1.1", "--http2"] {
-        let reply = curl.clone().with(&[version]).run(&trial.stage, APP);
-        assert_eq!(reply.status, 200, "{reply:#?}\n{:#?}", trial.seen().last());
-        let seen = last(&trial);
-        assert_eq!(seen.header("mcp-session-id"), Some("session-1"));
-        assert_eq!(seen.header("mcp-param-city"), Some("Zürich"));
-        let signed = seen.0["verified"]["signed"].to_string();
-        for name in ["mcp-session-id", "mcp-param-spaces", "x-amzn-bedrock-agentcore-runtime-session-id", "accept"] {
-            assert!(signed.contains(name), "{name}: {signed}");
-        }
-    }
-    for size in [1, 1000, 65_537, 1 << 20, 8 << 20] {
-        let empty = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "params": { "_meta": { "fill": "" } } });
-        let fill = "x".repeat(usize::saturating_sub(size, empty.to_string().len()));
-        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "params": { "_meta": { "fill": fill } } });
-        let path = trial.stage.world().dir().join("body.json");
-        fs::write(&path, message.to_string()).expect("write a body");
-        for version in ["--http1.1", "--http2"] {
-            let reply = Curl::post_file(&format!("{base}/x"), &path).with(&[version]).run(&trial.stage, APP);
-            assert_eq!(reply.status, 200, "{size}: {reply:#?}");
-            assert_eq!(last(&trial).0["length"], message.to_string().len());
-        }
-    }
-    // Without a body: a stream and a session's end.
-    let get = Curl::get(&format!("{base}/x")).header("accept", "text/event-stream").run(&trial.stage, APP);
-    let delete = Curl::get(&format!("{base}/x")).with(&["--request", "DELETE"]).header("mcp-session-id", "s");
-    assert_eq!((get.status, delete.run(&trial.stage, APP).status), (200, 200), "{:#?}", trial.seen());
     assert!(trial.seen().iter().all(|seen| seen.0["verified"].is_object()), "none was refused");
     agent.verify();
 }

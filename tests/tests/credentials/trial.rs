@@ -1,6 +1,6 @@
 //! A stage with AWS and a server that takes nothing unsigned.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use serde_json::{Value, json};
 use weir_tests::fixture::{APP, Agent, Aws, ConfigToml, Curl, Reply, Seen, Server, ServerKind, Stage};
@@ -56,16 +56,26 @@ impl Trial {
         self.server.seen()
     }
 
-    /// Nothing that the agent wrote has any of the secrets in it: its own key, and what STS gave.
+    /// Nothing that the agent wrote or says has any of the secrets in it: its own key, what STS gave, and more.
     pub(crate) fn assert_nothing_leaked(&self, agent: &Agent<'_>, more: &[&str]) {
-        let granted = self.aws.granted();
-        let of_sts = granted.iter().flat_map(|(secret, token)| [secret.as_str(), token.as_str()]);
-        for secret in of_sts.chain([Aws::SECRET]).chain(more.iter().copied()) {
-            let found = agent.files_with(secret);
-            assert!(found.is_empty(), "{secret} is in {found:?}");
-            let status = agent.status().to_string();
-            assert!(!status.contains(secret), "{status}");
+        self.assert_written_nowhere(agent, more);
+        let status = agent.status().to_string();
+        for secret in self.secrets(more) {
+            assert!(!status.contains(&secret), "{status}");
         }
+    }
+
+    /// The same of an agent that has ended.
+    pub(crate) fn assert_written_nowhere(&self, agent: &Agent<'_>, more: &[&str]) {
+        for secret in self.secrets(more) {
+            let found = agent.files_with(&secret);
+            assert!(found.is_empty(), "{secret} is in {found:?}");
+        }
+    }
+
+    fn secrets(&self, more: &[&str]) -> Vec<String> {
+        let of_sts = self.aws.granted().into_iter().flat_map(|(secret, token)| [secret, token]);
+        of_sts.chain([Aws::SECRET.to_owned()]).chain(more.iter().map(|secret| (*secret).to_owned())).collect()
     }
 
     pub(crate) fn file(&self, name: &str, content: &str) -> String {
@@ -80,10 +90,4 @@ impl Trial {
 /// A call that needs no session.
 pub(crate) fn ping(id: u64) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "method": "ping" })
-}
-
-/// The processes of a cgroup of this world.
-pub(crate) fn processes(cgroup: &Path) -> Vec<u32> {
-    let listed = fs::read_to_string(cgroup.join("cgroup.procs")).expect("read a cgroup's processes");
-    listed.lines().filter_map(|pid| pid.parse().ok()).collect()
 }
