@@ -113,7 +113,12 @@ pub struct ProcessFacts {
 
 /// Cedar's entities for a principal, kept from one question to the next.
 #[derive(Default)]
-pub struct Made(Mutex<Option<(Option<Caller>, Arc<[Entity]>)>>);
+pub struct Made(Mutex<Option<MadeFor>>);
+
+struct MadeFor {
+    caller: Option<Caller>,
+    entities: Arc<[Entity]>,
+}
 
 impl fmt::Debug for Made {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -195,10 +200,10 @@ impl Principal {
     pub(super) fn entities(&self, caller: Option<&Caller>) -> Result<Arc<[Entity]>, Unaskable> {
         let mut made = self.made.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*made {
-            Some((same, entities)) if same.as_ref() == caller => Ok(Arc::clone(entities)),
+            Some(kept) if kept.caller.as_ref() == caller => Ok(Arc::clone(&kept.entities)),
             _ => {
                 let entities: Arc<[Entity]> = self.make(caller)?.into();
-                *made = Some((caller.cloned(), Arc::clone(&entities)));
+                *made = Some(MadeFor { caller: caller.cloned(), entities: Arc::clone(&entities) });
                 Ok(entities)
             }
         }
