@@ -30,6 +30,7 @@ fn a_bearer_token_comes_from_a_file_and_is_read_again() {
         true,
         &["--bearer", &wanted_path, "--moved", "/moved", "--moved-to", "https://evil.test/"],
     );
+    ["first-4fa1", "second-9bd2"].into_iter().for_each(|token| stage.agents_secret(token));
     let token = stage.world().dir().join("token");
     fs::write(&token, "first-4fa1\n").expect("write a token");
     let own = format!("paths = [\"/rpc\", \"/moved\"]\ncredentials = {{ bearer = {{ file = {token:?} }} }}");
@@ -62,6 +63,7 @@ fn a_bearer_token_comes_from_a_file_and_is_read_again() {
 #[test]
 fn a_bearer_token_comes_from_secrets_manager() {
     let trial = Trial::new("managed", &[], &[]);
+    trial.stage.agents_secret("managed-c0de77");
     let secret = json!({ "token": "managed-c0de77", "user": "weir" }).to_string();
     let created = Curl::get(&trial.aws.url())
         .header("content-type", "application/x-amz-json-1.1")
@@ -92,6 +94,7 @@ fn an_authorisation_server_grants_a_token_for_the_resource() {
         wire.write_all((head + &body).as_bytes())?;
         Ok(Then::KeepAlive)
     }));
+    ["hush-0b1e44", "granted-55aa01"].into_iter().for_each(|secret| trial.stage.agents_secret(secret));
     let secret = trial.file("client-secret", "hush-0b1e44\n");
     let agent = trial.agent(&format!(
         "{{ oauth = {{ token_url = \"http://127.0.0.1:9000/token\", client_id = \"weir\", \

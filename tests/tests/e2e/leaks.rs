@@ -26,6 +26,11 @@ fn a_secret_that_gets_out_fails_its_test_whatever_the_test_is_about() {
     for place in ["/weir.log: ", ".ndjson: ", "status: ", "status --json: ", "metrics: "] {
         assert!(leaks.iter().any(|leak| leak.contains(place)), "{place}: {leaks:#?}");
     }
+    // Nor may a reply have in it what is the agent's alone.
+    stage.agents_secret("protocolVersion");
+    let asked =
+        catch_unwind(AssertUnwindSafe(|| Curl::post(&server.url(), &initialize("2025-06-18")).run(&stage, APP)));
+    asked.expect_err("the reply fails the test");
     let ended = catch_unwind(AssertUnwindSafe(|| drop(agent)));
     let said = ended.expect_err("its end fails the test");
     assert!(said.downcast_ref::<String>().is_some_and(|said| said.contains(PLANTED)), "{said:?}");
