@@ -210,9 +210,10 @@ impl Principal {
     }
 
     fn make(&self, caller: Option<&Caller>) -> Result<Vec<Entity>, Unaskable> {
-        let Self { id, name, kind, cgroup, unit, container, pod, process, made: _ } = self;
+        let Self { id, name, kind, spiffe_id, cgroup, unit, container, pod, process, made: _ } = self;
         let mut attributes = vec![attribute("id", id), attribute("name", name), attribute("kind", kind)];
         attributes.extend(optional("cgroup", cgroup.as_ref()));
+        attributes.extend(optional("spiffe_id", spiffe_id.as_ref()));
         attributes.extend(optional("unit", unit.as_ref()));
         attributes.extend(optional("exe", process.exe.as_ref()));
         attributes.push(("uid".to_owned(), Expression::new_long(process.uid.into())));

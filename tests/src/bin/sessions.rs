@@ -91,6 +91,7 @@ fn workload(number: u64) -> Workload {
         id: format!("systemd/{name}"),
         name: format!("systemd/{name}"),
         cgroup: Some(format!("/system.slice/{name}")),
+        spiffe_id: None,
         cgroup_id: CgroupId(number),
         unit: Some(name),
         container: None,

@@ -21,6 +21,7 @@ pub(super) fn pod(namespace: &str, labels: &[(&str, &str)]) -> Workload {
         id: "pod/u1/c0".into(),
         name: format!("ns/{namespace}/sa/agent"),
         cgroup: Some("/kubepods/x".into()),
+        spiffe_id: None,
         cgroup_id: CgroupId(1),
         unit: None,
         container: Some(container),
