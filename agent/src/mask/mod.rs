@@ -18,6 +18,7 @@
 //! | `detect` | finds values in text; a file for each family |
 //! | `select` | what the paths select |
 //! | `walk` | one pass over the text: what is to be replaced |
+//! | `told`, `parts` | one value in the texts of several notifications |
 //! | `layer` | text behind escapes, and the way back |
 //! | `place` | what the protocol needs as it is |
 //! | `stand_in`, `key` | what stands in place of a value |
@@ -28,26 +29,26 @@
 mod detect;
 mod key;
 mod layer;
+mod parts;
 mod place;
 mod select;
 mod splice;
 mod stand_in;
 mod strict;
+mod told;
 mod walk;
 
 use std::sync::Arc;
 
 use serde_json_path::JsonPath;
 
+use self::walk::Walk;
 pub use key::MaskKey;
+pub use parts::Threads;
 pub use splice::{Masked, UNREADABLE};
+pub use stand_in::may_be_masked;
 
 use crate::config::{self, Detector, MaskStyle};
-
-/// Whether a text that was masked may have something masked in it. It may be wrong only where it says yes.
-pub fn may_be_masked(text: &str) -> bool {
-    text.contains("[masked:")
-}
 
 /// The rules of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -167,8 +168,22 @@ impl Selected {
         if self.record.rules.is_empty() {
             Masked::untouched(message)
         } else {
-            splice::message(message, &self.record, key, false)
+            splice::message(message, &Walk::of(&self.record, &key.tokens()))
         }
+    }
+
+    /// Masks the messages of one stream for the record of them all. What notifications tell bit by bit is read as one text, so
+    /// that a value is masked in each message that has a part of it.
+    pub fn apply_all<'t>(&self, messages: &[&'t str], key: &MaskKey) -> Vec<Masked<'t>> {
+        if self.record.rules.is_empty() {
+            return messages.iter().map(|message| Masked::untouched(message)).collect();
+        }
+        let tokens = key.tokens();
+        let further = parts::across(messages, &self.record);
+        let masked = messages.iter().zip(&further).map(|(message, further)| {
+            splice::message(message, &Walk { further: further.as_ref(), ..Walk::of(&self.record, &tokens) })
+        });
+        masked.collect()
     }
 
     /// Masks one message for the other side, by the rules that say `inline`. The members that the protocol needs stay as they
@@ -177,8 +192,19 @@ impl Selected {
         if self.inline.rules.is_empty() {
             Masked::untouched(message)
         } else {
-            splice::message(message, &self.inline, key, true)
+            splice::message(message, &Walk { inline: true, ..Walk::of(&self.inline, &key.tokens()) })
         }
+    }
+
+    /// The same for a message of a stream, read behind what its `threads` have said. Also whether a value that is masked here
+    /// began in a message that has passed, where nothing told it for one.
+    pub fn inline_next<'t>(&self, threads: &mut Threads, message: &'t str, key: &MaskKey) -> (Masked<'t>, bool) {
+        if self.inline.rules.is_empty() {
+            return (Masked::untouched(message), false);
+        }
+        let (tokens, (further, is_late)) = (key.tokens(), threads.follow(message, &self.inline));
+        let walk = Walk { inline: true, further: further.as_ref(), ..Walk::of(&self.inline, &tokens) };
+        (splice::message(message, &walk), is_late)
     }
 
     /// Masks a text that stands in the record beside the message, such as a URI, by the detectors alone.

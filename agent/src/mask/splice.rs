@@ -59,23 +59,20 @@ impl<'t> Masked<'t> {
 }
 
 /// Masks the JSON text of a message. What cannot be masked is replaced as a whole.
-pub(super) fn message<'t>(text: &'t str, way: &Way, key: &MaskKey, inline: bool) -> Masked<'t> {
-    let tokens = key.tokens();
-    let walk = Walk { way, tokens: &tokens, inline };
-    edits(text, way, &walk)
-        .map_or_else(|| Masked::whole(tokens.of_text(UNREADABLE, text)), |edits| put_together(text, &edits))
+pub(super) fn message<'t>(text: &'t str, walk: &Walk<'_>) -> Masked<'t> {
+    edits(text, walk)
+        .map_or_else(|| Masked::whole(walk.tokens.of_text(UNREADABLE, text)), |edits| put_together(text, &edits))
 }
 
 /// Masks plain text, such as a URI's.
 pub(super) fn plain<'t>(text: &'t str, way: &Way, key: &MaskKey) -> Masked<'t> {
-    let tokens = key.tokens();
-    put_together(text, &Walk { way, tokens: &tokens, inline: false }.finds(text, None))
+    put_together(text, &Walk::of(way, &key.tokens()).finds(text, None))
 }
 
-fn edits(text: &str, way: &Way, walk: &Walk<'_>) -> Option<Vec<Edit>> {
-    if way.has_paths {
+fn edits(text: &str, walk: &Walk<'_>) -> Option<Vec<Edit>> {
+    if walk.way.has_paths {
         let readings = Readings::of(text)?;
-        return walk.message(text, Some(&readings.places(&way.rules)));
+        return walk.message(text, Some(&readings.places(&walk.way.rules)));
     }
     if is_json(text) { walk.message(text, None) } else { None }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, value::RawValue};
 use super::*;
 
 mod found;
+mod parts;
 
 fn rule(name: &str, paths: &[&str]) -> config::Mask {
     let paths = paths.iter().map(|path| (*path).to_owned()).collect();

@@ -11,6 +11,7 @@ use super::{
     detect::{self, Found, Subject},
     key::Tokens,
     layer::{Layer, escaped},
+    parts::{Further, Part},
     place::Place,
     select::{EMBEDDED, Hit, Spot, looks_like_json},
     stand_in,
@@ -39,6 +40,8 @@ pub(super) struct Walk<'w> {
     pub(super) tokens: &'w Tokens,
     /// Whether the members that the protocol needs stay as they are.
     pub(super) inline: bool,
+    /// What is known of one of its strings from texts around the message.
+    pub(super) further: Option<&'w Further>,
 }
 
 /// Where in the text and in the message the walk stands.
@@ -53,6 +56,13 @@ struct Here<'h, 'v> {
     depth: usize,
     /// Texts around this one.
     embedded: usize,
+}
+
+impl<'w> Walk<'w> {
+    /// Of a message by itself, for the record.
+    pub(super) fn of(way: &'w Way, tokens: &'w Tokens) -> Self {
+        Self { way, tokens, inline: false, further: None }
+    }
 }
 
 impl Walk<'_> {
@@ -150,7 +160,8 @@ impl Walk<'_> {
             return Some(());
         }
         let layer = Layer::of_string(upper, literal)?;
-        let inner = self.text(&layer.text, here);
+        let further = self.further.filter(|further| here.embedded == 0 && further.literal == literal.start);
+        let inner = self.text(&layer.text, here, further);
         edits.extend(inner.into_iter().map(|edit| Edit {
             range: layer.above(&edit.range),
             text: escaped(&edit.text),
@@ -161,7 +172,7 @@ impl Walk<'_> {
     }
 
     /// What is to be replaced in what a string says.
-    fn text<'h, 'v>(&self, text: &str, here: Here<'h, 'v>) -> Vec<Edit> {
+    fn text<'h, 'v>(&self, text: &str, here: Here<'h, 'v>, further: Option<&Further>) -> Vec<Edit> {
         if here.embedded < EMBEDDED && looks_like_json(text) && serde_json::from_str::<&RawValue>(text).is_ok() {
             let mut edits = Vec::new();
             let embedded = here.embedded + 1;
@@ -176,11 +187,45 @@ impl Walk<'_> {
         if let Some(edit) = self.encoded(text, here.name) {
             return vec![edit];
         }
-        self.finds(text, here.name)
+        match further {
+            None => self.finds(text, here.name),
+            Some(further) => self.parts(text, here.name, further),
+        }
+    }
+
+    /// What is to be replaced in plain text.
+    pub(super) fn finds(&self, text: &str, name: Option<&str>) -> Vec<Edit> {
+        self.found(text, name).into_iter().filter_map(|found| self.edit(text, found)).collect()
+    }
+
+    /// The same in a text whose values may go on in others.
+    fn parts(&self, text: &str, name: Option<&str>, further: &Further) -> Vec<Edit> {
+        let own = self.found(text, name).into_iter().map(|found| Part { found, goes_on: false });
+        let mut parts: Vec<Part> = own.chain(further.finds.iter().cloned()).collect();
+        parts.sort_by_key(|part| part.found.range.start);
+        let mut apart: Vec<Part> = Vec::with_capacity(parts.len());
+        for next in parts {
+            match apart.last_mut() {
+                Some(last) if next.found.range.start < last.found.range.end => {
+                    last.found.range.end = last.found.range.end.max(next.found.range.end);
+                    last.found.detector = last.found.detector.min(next.found.detector);
+                    last.goes_on |= next.goes_on;
+                }
+                _ => apart.push(next),
+            }
+        }
+        let edit = |Part { found, goes_on }: Part| {
+            let rule = self.way.rule_of(found.detector)?;
+            let label = format!("{}/{}", rule.name, found.detector);
+            let edit = self.edit(text, found)?;
+            // Of a part, nothing is shown and no token made: parts are short, and tokens of short texts can be learnt.
+            Some(if goes_on { Edit { text: stand_in::of_part(&label), ..edit } } else { edit })
+        };
+        apart.into_iter().filter_map(edit).collect()
     }
 
     /// What detectors find in plain text.
-    pub(super) fn finds(&self, text: &str, name: Option<&str>) -> Vec<Edit> {
+    fn found(&self, text: &str, name: Option<&str>) -> Vec<Found> {
         let detectors = self.way.detectors;
         let mut found = detect::scan(Subject { text, name }, detectors);
         if found.is_empty()
@@ -190,7 +235,7 @@ impl Walk<'_> {
             let below = detect::scan(Subject { text: &decoded.text, name }, detectors);
             found = below.into_iter().map(|found| Found { range: decoded.above(&found.range), ..found }).collect();
         }
-        found.into_iter().filter_map(|found| self.edit(text, found)).collect()
+        found
     }
 
     fn edit(&self, text: &str, found: Found) -> Option<Edit> {

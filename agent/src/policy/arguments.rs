@@ -104,7 +104,8 @@ impl<'a> Arguments<'a> {
         Ok(match self.find(path)? {
             Found::Nothing => None,
             Found::Value(value) => Some(record(&value_members(value))),
-            Found::Hidden => Some(record(&[])),
+            // No record: reading a member fails, and so does asking with `has` whether there is one.
+            Found::Hidden => Some(Expression::new_bool(false)),
         })
     }
 
@@ -125,7 +126,7 @@ impl<'a> Arguments<'a> {
         let mut inner;
         let mut at = &self.members;
         for step in through {
-            let Some(value) = member(at, step, path)? else { return Ok(Found::Nothing) };
+            let Some(value) = member(at, step, path)? else { return self.nothing(at, path) };
             if value.get() == "null" {
                 return Ok(Found::Nothing);
             }
@@ -136,10 +137,19 @@ impl<'a> Arguments<'a> {
             at = &inner;
         }
         Ok(match member(at, last, path)? {
-            None => Found::Nothing,
+            None => return self.nothing(at, path),
             Some(value) if self.hides(value.get()) => Found::Hidden,
             Some(value) => Found::Value(value),
         })
+    }
+
+    /// Nothing has the name; what has a masked name might.
+    fn nothing(&self, members: &BTreeMap<Cow<'_, str>, &RawValue>, path: &Path) -> Result<Found<'a>, Fault> {
+        if members.keys().any(|name| self.hides(name)) {
+            Err(Fault::Masked(path.text.clone()))
+        } else {
+            Ok(Found::Nothing)
+        }
     }
 
     /// Whether any of them is masked.

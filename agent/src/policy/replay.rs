@@ -208,7 +208,11 @@ impl Recorded {
                 Some("tools/call" | "prompts/get" | "resources/read" | "resources/subscribe" | "resources/unsubscribe")
             ),
         };
-        let is_readable = self.fields.mcp.params.as_ref().is_none_or(|params| params.get().starts_with('{'));
+        let params = self.fields.mcp.params.as_ref().map(|params| params.get());
+        // What a completion is for stands in its params alone.
+        let named =
+            named && (self.fields.mcp.method.as_deref() != Some("completion/complete") || !params.is_some_and(hides));
+        let is_readable = params.is_none_or(|params| params.starts_with('{'));
         named.then_some(Veil { hides, is_cut: self.fields.metadata.is_truncated || !is_readable })
     }
 

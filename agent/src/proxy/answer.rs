@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     audit::{event::Outcome, log::AppendError},
+    mask::Threads,
     mcp::{self, Asked, Class, Id, Refusal},
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct Stream {
     pub(super) facts: Arc<ExchangeFacts>,
     pub(super) role: Role,
     pub(super) edits: Vec<&'static str>,
+    /// What its notifications said last, for masks that the client gets.
+    pub(super) threads: Threads,
     /// The response's status, where the answer is a body and not a stream.
     pub(super) status: Option<u16>,
 }
@@ -60,6 +63,7 @@ impl Stream {
             facts,
             role: Role::Answering(pending),
             edits: Vec::new(),
+            threads: Threads::default(),
             status: None,
         }
     }
@@ -79,6 +83,7 @@ impl Stream {
             facts,
             role: Role::Listening { exchange, scope, announces },
             edits: Vec::new(),
+            threads: Threads::default(),
             status: None,
         }
     }

@@ -9,14 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
     Shared,
+    heard::Heard,
     record::{ExchangeFacts, tool_of},
 };
 use crate::{
-    audit::event::{Payload, StreamEvents},
+    audit::event::Payload,
     guard,
     mcp::{self, Id, Kind, Message, Params, calls::OpenError},
     telemetry::CallSpan,
@@ -86,18 +88,12 @@ pub(crate) struct OpenCall {
     pub(crate) finding: OnceLock<guard::Finding>,
     /// When the request was recorded.
     pub(crate) started: Instant,
-    /// What is kept of the stream before the response.
-    pub(crate) events: Mutex<StreamEvents>,
+    heard: Mutex<Heard>,
     edited_events: AtomicBool,
+    late_masks: AtomicBool,
     cancelled: AtomicBool,
     ended: AtomicBool,
 }
-
-/// Most notifications kept in full within a response's record; beyond it they are counted.
-const KEPT_EVENTS: usize = 32;
-
-/// Most bytes of notifications kept within a response's record.
-const KEPT_EVENT_BYTES: usize = 32 << 10;
 
 impl OpenCall {
     /// A call that is about to be recorded; `None` for what is not a request.
@@ -124,8 +120,9 @@ impl OpenCall {
             place: OnceLock::new(),
             finding: OnceLock::new(),
             started: Instant::now(),
-            events: Mutex::default(),
+            heard: Mutex::default(),
             edited_events: AtomicBool::new(false),
+            late_masks: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         }))
@@ -166,16 +163,25 @@ impl OpenCall {
         self.cancelled.load(Ordering::Acquire)
     }
 
-    /// Counts a notification that arrived before the response, and keeps it while there is room. `edited` says whether the
-    /// client gets it in another form.
-    pub(crate) fn note_event(&self, edited: bool, masked: impl FnOnce() -> Option<Payload>) {
-        self.edited_events.fetch_or(edited, Ordering::AcqRel);
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        events.count += 1;
-        let kept_bytes: usize = events.kept.iter().map(|payload| payload.text().len()).sum();
-        if events.kept.len() < KEPT_EVENTS && kept_bytes < KEPT_EVENT_BYTES {
-            events.kept.extend(masked());
-        }
+    /// Whether the client got the beginning of a value before it could be known for one that is masked.
+    pub(crate) fn has_late_masks(&self) -> bool {
+        self.late_masks.load(Ordering::Acquire)
+    }
+
+    /// Notes a notification that arrived before the response. `masked` is what a record keeps of it by itself.
+    pub(crate) fn note_event(&self, message: &Bytes, masked: impl FnOnce() -> Option<Payload>) {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).note(message, masked);
+    }
+
+    /// Notes that the client gets a notification in another form, and whether a part of what is masked had already passed.
+    pub(crate) fn note_edited_event(&self, is_late: bool) {
+        self.edited_events.store(true, Ordering::Release);
+        self.late_masks.fetch_or(is_late, Ordering::AcqRel);
+    }
+
+    /// Takes the notifications that arrived.
+    pub(crate) fn take_heard(&self) -> Heard {
+        std::mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

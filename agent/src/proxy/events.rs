@@ -191,7 +191,7 @@ impl Stream {
     }
 
     /// Records one message from the server. Returns the message that is delivered in its place, where a rule changed it.
-    pub(super) async fn hear(&self, message: &Message) -> Result<Option<Bytes>, AppendError> {
+    pub(super) async fn hear(&mut self, message: &Message) -> Result<Option<Bytes>, AppendError> {
         let endpoint = self.facts.endpoint.name();
         match &message.kind {
             Kind::Response { id, answer } => self.hear_response(message, id.as_ref(), answer).await,
@@ -219,16 +219,22 @@ impl Stream {
                 self.shared.record_message(&self.facts, Some(message), note).await?;
                 Ok(denied.map(|(_, instead)| instead).or(masked))
             }
-            Kind::Notification { .. } => {
-                let call = self.call_of_notification(message);
-                let masked = self.shared.inline(endpoint, call.and_then(|call| call.tool()), &message.raw);
-                if let Some(call) = call {
-                    let kept = || self.shared.masked_event(endpoint, call.tool(), &message.raw);
-                    call.note_event(masked.is_some(), kept);
-                }
-                Ok(masked)
+            Kind::Notification { .. } => Ok(self.hear_notification(message)),
+        }
+    }
+
+    /// Keeps a notification for the record of the call that it belongs to.
+    fn hear_notification(&mut self, message: &Message) -> Option<Bytes> {
+        let (shared, call) = (Arc::clone(&self.shared), self.call_of_notification(message).cloned());
+        let (endpoint, tool) = (self.facts.endpoint.name(), call.as_ref().and_then(|call| call.tool()));
+        let masked = shared.inline_next(&mut self.threads, endpoint, tool, &message.raw);
+        if let Some(call) = &call {
+            call.note_event(&message.raw, || shared.masked_event(endpoint, tool, &message.raw));
+            if let Some((_, is_late)) = &masked {
+                call.note_edited_event(*is_late);
             }
         }
+        masked.map(|(said, _)| said)
     }
 
     /// Records a response as the end of the call that it answers. One that answers nothing open is recorded all the same: what

@@ -12,10 +12,15 @@ use super::{
     receive::Received,
     record::{ExchangeFacts, tool_of},
 };
-use crate::mcp::{self, Message, Params, params::target_member};
+use crate::{
+    mask::Threads,
+    mcp::{self, Message, Params, params::target_member},
+};
 
 /// As `event.mcp.edits` says it.
 pub(super) const EDIT: &str = "mask";
+/// The same, where the client had already got the beginning of what was masked.
+pub(super) const LATE: &str = "mask-late";
 
 /// The headers that mirror arguments (2026-07-28, "Custom Request Headers").
 const PARAM: &str = "mcp-param-";
@@ -30,6 +35,20 @@ impl Shared {
         // A message was parsed before it got here, so it is text.
         let masked = selected.inline(std::str::from_utf8(message).unwrap_or_default(), &self.mask_key);
         masked.is_changed().then(|| masked.text.into_owned().into())
+    }
+
+    /// The same for a notification of a stream, read behind what the stream's `threads` have said; also whether the beginning of
+    /// what is masked had already passed.
+    pub(super) fn inline_next(
+        &self,
+        threads: &mut Threads,
+        endpoint: &str,
+        tool: Option<&str>,
+        message: &Bytes,
+    ) -> Option<(Bytes, bool)> {
+        let text = std::str::from_utf8(message).unwrap_or_default();
+        let (masked, is_late) = self.masks.for_call(endpoint, tool).inline_next(threads, text, &self.mask_key);
+        masked.is_changed().then(|| (masked.text.into_owned().into(), is_late))
     }
 }
 

@@ -15,7 +15,7 @@
 //! | `inline` | masks towards the other side, where a rule says so |
 //! | `receive` | a request's body, bounded and decoded |
 //! | `answer`, `events` | what comes back, recorded message by message and delivered |
-//! | `pending`, `calls`, `versions`, `legacy` | calls that wait for their response, and what their sessions settled on |
+//! | `pending`, `calls`, `heard`, `versions`, `legacy` | calls that wait for their response, earlier words, their sessions' versions |
 //! | `sign`, `placeholder` | what a request is sent with, in the place of what |
 //! | `metadata` | answer workloads that fetch AWS credentials |
 //! | `record` | from what was seen to what the log keeps, masked |
@@ -40,6 +40,7 @@ mod flow;
 mod framing;
 mod guards;
 mod headers;
+mod heard;
 mod http;
 mod inline;
 mod intercept;

@@ -13,11 +13,13 @@ use super::{
     Shared,
     calls::{Asker, OpenCall},
     flow::FlowContext,
-    guards, inline,
+    guards,
+    heard::{Heard, Kept},
+    inline,
 };
 use crate::{
     audit::{
-        event::{self, Action, Event, HttpRequest, Mcp, Outcome, Payload, Phase, Verdict, What},
+        event::{self, Action, Event, HttpRequest, Mcp, Outcome, Payload, Phase, StreamEvents, Verdict, What},
         log::AppendError,
     },
     config::Registered,
@@ -67,7 +69,7 @@ pub(crate) struct Note<'a> {
     pub(crate) verdict: Verdict,
     pub(crate) outcome: Option<Outcome>,
     pub(crate) duration: Option<Duration>,
-    pub(crate) events: Option<event::StreamEvents>,
+    pub(crate) events: Option<StreamEvents>,
     pub(crate) status: Option<u16>,
     pub(crate) edits: Vec<&'static str>,
     /// The session that the call began; otherwise the exchange's own is recorded.
@@ -209,7 +211,10 @@ impl Shared {
         if call.has_edited_events() && !edits.contains(&inline::EDIT) {
             edits.push(inline::EDIT);
         }
-        let events = std::mem::take(&mut *call.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        if call.has_late_masks() {
+            edits.push(inline::LATE);
+        }
+        let heard = call.take_heard();
         let note = Note {
             phase: match call.asker {
                 Asker::Client => Phase::Response,
@@ -217,7 +222,7 @@ impl Shared {
             },
             outcome: Some(outcome),
             duration: Some(call.started.elapsed()),
-            events: (events.count > 0).then_some(events),
+            events: (heard.count() > 0).then(|| self.stream_events(call, heard)),
             status,
             edits,
             verdict: call.finding.get().map_or_else(allow, guards::verdict),
@@ -297,7 +302,26 @@ impl Shared {
         self.telemetry.open(direction, method, shown_name, &carrier.or(&facts.carrier))
     }
 
-    /// A notification as a response's record keeps it.
+    /// What a response's record keeps of the notifications before it.
+    fn stream_events(&self, call: &OpenCall, heard: Heard) -> StreamEvents {
+        let count = heard.count();
+        let (kept, behind) = heard.into_parts();
+        let came = kept.iter().filter_map(|kept| match kept {
+            Kept::Message(message) => Some(message),
+            Kept::Long(_) => None,
+        });
+        // A message was parsed before it got here, so it is text.
+        let texts: Vec<&str> = came.chain(&behind).map(|raw| std::str::from_utf8(raw).unwrap_or_default()).collect();
+        let selected = self.masks.for_call(call.facts.endpoint.name(), call.tool());
+        let mut masked = selected.apply_all(&texts, &self.mask_key).into_iter();
+        let payload = |kept: &Kept| match kept {
+            Kept::Message(_) => masked.next().and_then(|masked| self.excerpt(masked.text.as_bytes())),
+            Kept::Long(payload) => payload.clone(),
+        };
+        StreamEvents { count, kept: kept.iter().filter_map(payload).collect() }
+    }
+
+    /// A notification as a response's record keeps it by itself.
     pub(crate) fn masked_event(&self, endpoint: &str, tool: Option<&str>, raw: &[u8]) -> Option<Payload> {
         self.excerpt(self.mask(endpoint, tool, raw).text.as_bytes())
     }

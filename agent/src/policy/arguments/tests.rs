@@ -95,6 +95,9 @@ fn paths_lead_to_one_value_or_none_or_are_refused() {
     assert_eq!(look("[]", "a"), Err(Fault::NotAnObject));
     assert_eq!(look(r#"{"a":"[masked:m:00]"}"#, "a"), Ok(true));
     assert_eq!(look(r#"{"f":"[masked:m:00]"}"#, "f/c"), Err(Fault::Masked("f/c".into())));
+    for hidden in [r#"{"[masked:m:00]":1}"#, r#"{"f":{"[masked:m:00]":1}}"#] {
+        assert_eq!(look(hidden, "f/c"), Err(Fault::Masked("f/c".into())), "{hidden}");
+    }
     assert_eq!(Path::parse("a~2"), None);
     assert_eq!(Path::parse("a~"), None);
 }

@@ -1,6 +1,10 @@
 //! Recorded calls, asked again.
 
 use super::*;
+use crate::{
+    config::{Detector, Mask, MaskStyle},
+    mask::{MaskKey, Masks},
+};
 
 /// A record of a call, as the log writes it.
 fn recorded(arguments: &Value, masked: &Value, verdict: &Value) -> Recorded {
@@ -12,7 +16,7 @@ fn recorded(arguments: &Value, masked: &Value, verdict: &Value) -> Recorded {
         "verdict": verdict, "masked": masked,
         "src_endpoint": { "ip": "10.0.0.7", "port": 5 }, "dst_endpoint": { "ip": "192.0.2.1", "port": 443, "hostname": "mcp.test" },
     });
-    Recorded::read(&event.to_string(), |text| text.contains("[masked:")).expect("a call")
+    Recorded::read(&event.to_string(), crate::mask::may_be_masked).expect("a call")
 }
 
 #[test]
@@ -45,6 +49,56 @@ fn a_recorded_call_is_asked_again_and_never_guessed_at() {
         .opinions(&policies, &catalogue);
     let says: Vec<_> = opinions.iter().map(|opinion| (opinion.policy.as_str(), opinion.says)).collect();
     assert_eq!(says, [("card", "undecidable"), ("much", "matches")]);
+}
+
+/// What replay says of a call with `arguments`, as a rule of each style records it, to policies that read `secret`.
+fn replayed(policy: &str, arguments: &Value, style: MaskStyle, rule: &Mask) -> Vec<String> {
+    let policies =
+        policies(&format!("@id(\"p\") forbid (principal, action, resource == Tool::\"billing/pay\") {policy};"));
+    let rule = Mask { style, ..rule.clone() };
+    let masks = Masks::compile(&[rule]).expect("a rule").for_call("billing", Some("pay"));
+    let message = json!({ "params": { "name": "pay", "arguments": arguments } }).to_string();
+    let masked = masks.apply(&message, &MaskKey::from_bytes(&[7; 32]));
+    let shown: Value = serde_json::from_str(masked.at(&["params", "arguments"]).unwrap()).unwrap();
+    [(&shown, json!(masked.counts)), (arguments, json!({}))]
+        .map(|(arguments, masked)| {
+            match recorded(arguments, &masked, &json!({ "action": "allow" })).ask(&policies, &Catalogue::default()) {
+                replay::Answer::Decided(verdict) => brief(&verdict).1.to_owned(),
+                replay::Answer::Undecidable { .. } => "undecidable".to_owned(),
+            }
+        })
+        .into()
+}
+
+#[test]
+fn no_style_of_mask_is_taken_for_the_value() {
+    let by_path = Mask { paths: vec!["$.params.arguments.data".into()], ..Mask::default() };
+    let by_detector = Mask { detectors: vec![Detector::CardNumber], ..Mask::default() };
+    let (card, note) = ("4111111111111111", "paid with 4111 1111 1111 1111 today");
+    let read = "when { context has arguments && context.arguments.hasTag(\"data\")";
+    for style in [MaskStyle::Redact, MaskStyle::Token, MaskStyle::Partial] {
+        for rule in [&by_path, &by_detector] {
+            for (value, condition) in [
+                (json!(card), ".text like \"4*\""),
+                (json!(note), ".text like \"paid*4111*\""),
+                // Masked behind its encoding, which it keeps.
+                (json!(base64(note)), ".text like \"cGFpZ*\""),
+                (json!([card, "x"]), ".texts.contains(\"4111111111111111\")"),
+                (json!(4_111_111_111_111_111_u64), " has long"),
+                (json!({ "number": card }), ".json like \"*4111*\""),
+            ] {
+                let policy = format!("{read} && context.arguments.getTag(\"data\"){condition} }}");
+                let said = replayed(&policy, &json!({ "data": value }), style, rule);
+                assert_eq!(said, ["undecidable", "p"], "{style:?}, {value}, {condition}");
+            }
+        }
+    }
+    let keyed = "when { context has arguments && context.arguments.hasTag(\"4111111111111111\") }";
+    assert_eq!(replayed(keyed, &json!({ card: 1 }), MaskStyle::Redact, &by_detector), ["undecidable", "p"]);
+}
+
+fn base64(text: &str) -> String {
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text)
 }
 
 #[test]
