@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod corpus;
+pub mod cpu;
 pub mod dns;
 pub mod fixture;
 pub mod raw;

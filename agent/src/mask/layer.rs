@@ -1,42 +1,42 @@
 //! Text below text: what a JSON string says behind its escapes, and a URI behind its percent signs. Finds in the lower text are
 //! led back to the bytes of the upper one, so that what is not masked keeps its spelling.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, cell::OnceCell, ops::Range};
 
-/// A lower text, and where in the upper one each part of it stands.
+/// A lower text, and how it is led back to the upper one.
 #[derive(Debug)]
 pub(super) struct Layer<'t> {
     pub(super) text: Cow<'t, str>,
-    /// Where both run alike again: offsets in the lower and the upper text, ascending.
-    joints: Vec<(usize, usize)>,
+    back: Back<'t>,
 }
+
+#[derive(Debug)]
+enum Back<'t> {
+    /// Both run alike, the upper one from here.
+    Alike(usize),
+    /// A string with escapes, from here in the upper text. Its joints are looked for when something was found.
+    Spelled(&'t str, usize, OnceCell<Joints>),
+    Known(Joints),
+}
+
+/// Where both run alike again: offsets in the lower and the upper text, ascending.
+type Joints = Vec<(usize, usize)>;
 
 impl<'t> Layer<'t> {
     /// What the JSON string literal at `literal` of `upper`, with its quotes, says. `None` when it says no text (an unpaired
     /// surrogate).
     pub(super) fn of_string(upper: &'t str, literal: &Range<usize>) -> Option<Self> {
-        let content = literal.start + 1..literal.end - 1;
-        let spelled = &upper[content.clone()];
-        let mut joints = vec![(0, content.start)];
+        let start = literal.start + 1;
+        let spelled = &upper[start..literal.end - 1];
         let Some(first) = memchr::memchr(b'\\', spelled.as_bytes()) else {
-            return Some(Self { text: spelled.into(), joints });
+            return Some(Self { text: spelled.into(), back: Back::Alike(start) });
         };
         let mut text = String::with_capacity(spelled.len());
-        let mut at = first;
-        let mut copied = 0;
-        loop {
-            text.push_str(&spelled[copied..at]);
-            let (c, length) = unescape(&spelled[at..])?;
-            text.push(c);
-            copied = at + length;
-            joints.push((text.len(), content.start + copied));
-            match memchr::memchr(b'\\', &spelled.as_bytes()[copied..]) {
-                Some(next) => at = copied + next,
-                None => break,
-            }
-        }
-        text.push_str(&spelled[copied..]);
-        Some(Self { text: text.into(), joints })
+        unescaped(spelled, first, |plain, c| {
+            text.push_str(plain);
+            text.extend(c);
+        })?;
+        Some(Self { text: text.into(), back: Back::Spelled(spelled, start, OnceCell::new()) })
     }
 
     /// `upper` with percent-encoding undone (RFC 3986 section 2.1); `None` when it has none, or says no text.
@@ -63,7 +63,7 @@ impl<'t> Layer<'t> {
             }
         }
         let text = String::from_utf8(bytes).ok().filter(|_| joints.len() > 1)?;
-        Some(Self { text: text.into(), joints })
+        Some(Self { text: text.into(), back: Back::Known(joints) })
     }
 
     /// Where a range of the lower text stands in the upper one.
@@ -72,10 +72,48 @@ impl<'t> Layer<'t> {
     }
 
     fn offset_above(&self, offset: usize) -> usize {
-        let next = self.joints.partition_point(|(lower, _)| *lower <= offset);
-        let (lower, upper) = self.joints[next.saturating_sub(1)];
+        let joints = match &self.back {
+            Back::Alike(start) => return start + offset,
+            Back::Spelled(spelled, start, joints) => joints.get_or_init(|| joints_of(spelled, *start)),
+            Back::Known(joints) => joints,
+        };
+        let next = joints.partition_point(|(lower, _)| *lower <= offset);
+        let (lower, upper) = joints.get(next.saturating_sub(1)).copied().unwrap_or_default();
         upper + (offset - lower)
     }
+}
+
+/// Calls `each` with every stretch of `spelled` without escapes, and what the escape behind it says. `first` is the first
+/// backslash. `None` at an escape that says nothing.
+fn unescaped(spelled: &str, first: usize, mut each: impl FnMut(&str, Option<char>)) -> Option<()> {
+    let (mut copied, mut at) = (0, first);
+    loop {
+        let (c, length) = unescape(&spelled[at..])?;
+        each(&spelled[copied..at], Some(c));
+        copied = at + length;
+        match memchr::memchr(b'\\', &spelled.as_bytes()[copied..]) {
+            Some(next) => at = copied + next,
+            None => break,
+        }
+    }
+    each(&spelled[copied..], None);
+    Some(())
+}
+
+fn joints_of(spelled: &str, start: usize) -> Joints {
+    let (mut joints, mut lower) = (vec![(0, start)], 0);
+    let first = memchr::memchr(b'\\', spelled.as_bytes()).unwrap_or(spelled.len());
+    let base = spelled.as_ptr().addr();
+    let mut before = None;
+    // It was unescaped once already, so nothing fails.
+    let _ = unescaped(spelled, first, |plain, c| {
+        if before.is_some() {
+            joints.push((lower, start + plain.as_ptr().addr() - base));
+        }
+        lower += plain.len() + c.map_or(0, char::len_utf8);
+        before = c;
+    });
+    joints
 }
 
 /// The character that an escape at the beginning of `text` stands for, and the escape's length.

@@ -16,6 +16,7 @@
 //! | file | job |
 //! |---|---|
 //! | `detect` | finds values in text; a file for each family |
+//! | `query` | one path, and the quick ways to ask the common ones |
 //! | `select` | what the paths select |
 //! | `walk` | one pass over the text: what is to be replaced |
 //! | `told`, `parts` | one value in the texts of several notifications |
@@ -31,6 +32,7 @@ mod key;
 mod layer;
 mod parts;
 mod place;
+mod query;
 mod select;
 mod splice;
 mod stand_in;
@@ -40,9 +42,7 @@ mod walk;
 
 use std::sync::Arc;
 
-use serde_json_path::JsonPath;
-
-use self::walk::Walk;
+use self::{query::Query, walk::Walk};
 pub use key::MaskKey;
 pub use parts::Threads;
 pub use splice::{Masked, UNREADABLE};
@@ -59,7 +59,7 @@ pub struct Masks {
 #[derive(Debug)]
 struct Rule {
     name: String,
-    paths: Vec<JsonPath>,
+    paths: Vec<Query>,
     detectors: Vec<Detector>,
     style: MaskStyle,
     inline: bool,
@@ -114,7 +114,7 @@ impl Rule {
             return Err(MaskError::Nothing { rule: name });
         }
         let compile = |path: &String| {
-            JsonPath::parse(path).map_err(|error| MaskError::Path {
+            Query::parse(path).map_err(|error| MaskError::Path {
                 rule: name.clone(),
                 path: path.clone(),
                 position: error.position(),

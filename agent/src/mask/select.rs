@@ -3,9 +3,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use serde_json::{Value, json};
-use serde_json_path::{NormalizedPath, PathElement};
 
-use super::{Rule, strict};
+use super::{
+    Rule,
+    query::{Query, Step, anywhere},
+    strict,
+};
 
 /// How many texts inside each other are read as JSON.
 pub(super) const EMBEDDED: usize = 3;
@@ -14,6 +17,8 @@ pub(super) const EMBEDDED: usize = 3;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hit<'v> {
     pub(super) rule: &'v Arc<Rule>,
+    /// The rule's place among all.
+    pub(super) order: usize,
     pub(super) value: &'v Value,
 }
 
@@ -51,39 +56,51 @@ impl Readings {
     /// The places that `rules` select. The first rule that selects a place has it.
     pub(super) fn places<'v>(&'v self, rules: &'v [Arc<Rule>]) -> Spot<'v> {
         let mut root = Spot::default();
-        for rule in rules {
+        let mut names: HashMap<&str, (usize, &'v Arc<Rule>)> = HashMap::new();
+        for (order, rule) in rules.iter().enumerate() {
             for path in &rule.paths {
+                if let Query::Anywhere(name) = path {
+                    names.entry(name).or_insert((order, rule));
+                }
                 for value in std::iter::once(&self.message).chain(&self.opened) {
-                    for node in path.query_located(value) {
-                        root.at(node.location().iter()).select(Hit { rule, value: node.node() });
-                    }
+                    path.ask(value, |way, value| root.at(way).select(Hit { rule, order, value }));
                 }
                 for (index, value) in &self.mirrored {
-                    for node in path.query_located(value) {
-                        let Some(below) = below_structured_content(node.location()) else { continue };
-                        root.text_of_content(*index).at(below).select(Hit { rule, value: node.node() });
-                    }
+                    path.ask(value, |way, value| root.select_mirrored(*index, way, Hit { rule, order, value }));
                 }
             }
+        }
+        if names.is_empty() {
+            return root;
+        }
+        let mut way = Vec::new();
+        for value in std::iter::once(&self.message).chain(&self.opened) {
+            anywhere(&names, value, &mut way, &mut |way, value, (order, rule)| {
+                root.at(way).select(Hit { rule, order, value });
+            });
+        }
+        for (index, value) in &self.mirrored {
+            anywhere(&names, value, &mut way, &mut |way, value, (order, rule)| {
+                root.select_mirrored(*index, way, Hit { rule, order, value });
+            });
         }
         root
     }
 }
 
-/// The rest of a path that leads to or through `$.result.structuredContent`.
-fn below_structured_content<'p, 'v>(path: &'p NormalizedPath<'v>) -> Option<impl Iterator<Item = &'p PathElement<'v>>> {
-    (path.len() >= 2).then(|| path.iter().skip(2))
-}
-
 impl<'v> Spot<'v> {
-    fn at<'p>(&mut self, steps: impl Iterator<Item = &'p PathElement<'v>>) -> &mut Self
-    where
-        'v: 'p,
-    {
-        steps.fold(self, |spot, step| match *step {
-            PathElement::Name(name) => spot.members.entry(name).or_default(),
-            PathElement::Index(index) => spot.elements.entry(index).or_default(),
+    fn at(&mut self, way: &[Step<'v>]) -> &mut Self {
+        way.iter().fold(self, |spot, step| match *step {
+            Step::Member(name) => spot.members.entry(name).or_default(),
+            Step::Element(index) => spot.elements.entry(index).or_default(),
         })
+    }
+
+    /// Selects in a text what is selected at or below `$.result.structuredContent`.
+    fn select_mirrored(&mut self, index: usize, way: &[Step<'v>], hit: Hit<'v>) {
+        if let Some(below) = way.get(2..) {
+            self.text_of_content(index).at(below).select(hit);
+        }
     }
 
     fn text_of_content(&mut self, index: usize) -> &mut Self {
@@ -92,7 +109,9 @@ impl<'v> Spot<'v> {
     }
 
     fn select(&mut self, hit: Hit<'v>) {
-        self.selected.get_or_insert(hit);
+        if self.selected.is_none_or(|first| hit.order < first.order) {
+            self.selected = Some(hit);
+        }
     }
 
     /// Whether nothing here or below is selected.

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde_json::{Value, value::RawValue};
+use serde_json_path::JsonPath;
 
 use super::*;
 
@@ -224,7 +225,7 @@ proptest! {
         // Every selected place, or one above it, holds a token: equal values the same one, other values another.
         let mut digits: BTreeMap<String, String> = BTreeMap::new();
         let mut places = BTreeSet::new();
-        for path in selected.record.rules.iter().flat_map(|rule| &rule.paths) {
+        for path in rules.iter().flat_map(|rule| &rule.paths).map(|path| JsonPath::parse(path).unwrap()) {
             places.extend(path.query_located(&before).locations().map(serde_json_path::NormalizedPath::to_json_pointer));
         }
         let outer: Vec<_> =

@@ -99,11 +99,11 @@ impl<'a> Arguments<'a> {
         Ok(Self { members, text, veil })
     }
 
-    /// The tag of a path, if there is a value.
-    pub(super) fn tag(&self, path: &Path) -> Result<Option<Expression>, Fault> {
+    /// The tag of a path, if there is a value; of a number as decimal only with `decimals`.
+    pub(super) fn tag(&self, path: &Path, decimals: bool) -> Result<Option<Expression>, Fault> {
         Ok(match self.find(path)? {
             Found::Nothing => None,
-            Found::Value(value) => Some(record(&value_members(value))),
+            Found::Value(value) => Some(record(&value_members(value, decimals))),
             // No record: reading a member fails, and so does asking with `has` whether there is one.
             Found::Hidden => Some(Expression::new_bool(false)),
         })
@@ -195,7 +195,7 @@ fn members(text: &RawValue) -> Option<BTreeMap<Cow<'_, str>, &RawValue>> {
 }
 
 /// The members of `Value` that a value has the form for.
-fn value_members(value: &RawValue) -> Vec<(&'static str, Expression)> {
+fn value_members(value: &RawValue, decimals: bool) -> Vec<(&'static str, Expression)> {
     let text = value.get();
     let small = text.len() <= VALUE_BYTES;
     let mut members = vec![("kind", Expression::new_string(kind(text).to_owned()))];
@@ -208,7 +208,8 @@ fn value_members(value: &RawValue) -> Vec<(&'static str, Expression)> {
         Some(b'-' | b'0'..=b'9') => {
             if let Some(exact) = ten_thousandths(text) {
                 members.extend(long(exact).map(|long| ("long", Expression::new_long(long))));
-                members.extend(decimal(exact).map(|decimal| ("decimal", Expression::new_decimal(decimal))));
+                let decimal = decimal(exact).filter(|_| decimals);
+                members.extend(decimal.map(|decimal| ("decimal", Expression::new_decimal(decimal))));
             }
         }
         Some(b'[') => members.extend(sets(text)),

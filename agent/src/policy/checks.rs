@@ -30,9 +30,39 @@ pub(super) struct Says {
     pub(super) hold: Option<Arc<str>>,
 }
 
-/// What a policy reads of the arguments.
+/// Values of Cedar's extension types, which cost more to make than all the rest of a question: the name of each one's constructor
+/// is parsed anew. They are made for policies that name them. No policy can tell otherwise: records that lack them are equal
+/// where they were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Extensions {
+    /// `context.time.now`.
+    pub(super) now: bool,
+    /// `ip` of both ends.
+    pub(super) ip: bool,
+    /// `decimal` of arguments.
+    pub(super) decimal: bool,
+}
+
+impl Extensions {
+    pub(super) const ALL: Self = Self { now: true, ip: true, decimal: true };
+
+    /// What either names.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self { now: self.now || other.now, ip: self.ip || other.ip, decimal: self.decimal || other.decimal }
+    }
+
+    fn note(&mut self, name: &str) {
+        self.now |= name == "now";
+        self.ip |= name == "ip";
+        self.decimal |= name == "decimal";
+    }
+}
+
+/// What a policy reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Reads {
+    /// Which of the costly values.
+    pub(super) extensions: Extensions,
     /// Whether it looks at arguments at all.
     pub(super) any: bool,
     /// Whether it may look at them as a whole.
@@ -91,7 +121,7 @@ fn text(key: &str, value: &str) -> Result<Arc<str>, Objection> {
     fits.then(|| value.into()).ok_or_else(wrong)
 }
 
-/// Finds what a policy reads of the arguments, in its JSON form, where nothing is written in two ways.
+/// Finds what a policy reads, in its JSON form, where nothing is written in two ways.
 pub(super) fn reads(policy: &Policy) -> Result<Reads, Objection> {
     let json = policy.to_json().map_err(|error| (error.to_string(), "write it in another way".to_owned()))?;
     let mut reads = Reads::default();
@@ -101,14 +131,18 @@ pub(super) fn reads(policy: &Policy) -> Result<Reads, Objection> {
 
 fn look(json: &Value, reads: &mut Reads) -> Result<(), Objection> {
     match json {
-        Value::String(text) => match text.as_str() {
-            "arguments" => reads.any = true,
-            "keys" | "json" => reads.whole = true,
-            _ => {}
-        },
+        Value::String(text) => {
+            reads.extensions.note(text);
+            match text.as_str() {
+                "arguments" => reads.any = true,
+                "keys" | "json" => reads.whole = true,
+                _ => {}
+            }
+        }
         Value::Array(elements) => elements.iter().try_for_each(|element| look(element, reads))?,
         Value::Object(members) => {
             for (key, value) in members {
+                reads.extensions.note(key);
                 // Whatever else has tags is taken for the arguments, and no harm is done where it is not.
                 if matches!(key.as_str(), "getTag" | "hasTag") && value["left"] != *PRINCIPAL {
                     reads.paths.insert(path(&value["right"])?);

@@ -1,5 +1,7 @@
 //! A question in Cedar's terms: entities, and a request about them.
 
+use std::net::IpAddr;
+
 use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression as Expression,
 };
@@ -7,6 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::{
     Annotations, Question, Subject,
+    checks::Extensions,
     schema::{Action, shipped},
 };
 
@@ -31,14 +34,19 @@ pub(super) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// Who asks, and around what.
-    pub(super) fn new(question: &'a Question<'a>, action: &'a Action, zone: &TimeZone) -> Result<Self, Unaskable> {
+    /// Who asks, and around what. Of the costly values, `made` are made.
+    pub(super) fn new(
+        question: &'a Question<'a>,
+        action: &'a Action,
+        zone: &TimeZone,
+        made: Extensions,
+    ) -> Result<Self, Unaskable> {
         let principal = question.principal.uid();
         let mut entities = vec![action.entity.clone()];
         entities.extend(question.principal.entities(question.caller)?.iter().cloned());
         let name = vec![attribute("name", question.endpoint)];
         entities.push(entity(endpoint(question.endpoint), name, [])?);
-        Ok(Self { question, action, principal, entities, context: context(question, zone) })
+        Ok(Self { question, action, principal, entities, context: context(question, zone, made) })
     }
 
     /// The request, and all entities. `arguments` are the attributes and tags of the arguments, for methods that have them.
@@ -112,26 +120,24 @@ pub(super) fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
 }
 
-fn context(question: &Question<'_>, zone: &TimeZone) -> Attributes {
+fn context(question: &Question<'_>, zone: &TimeZone, made: Extensions) -> Attributes {
     let local = question.time.to_zoned(zone.clone());
-    let now = question.time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
-    let time = [
-        ("now".to_owned(), Expression::new_datetime(now)),
+    let now = || Expression::new_datetime(question.time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string());
+    let ip = |ip: IpAddr| made.ip.then(|| ("ip".to_owned(), Expression::new_ip(ip.to_string())));
+    let mut time = vec![
         ("hour".to_owned(), Expression::new_long(local.hour().into())),
         ("minute".to_owned(), Expression::new_long(local.minute().into())),
         attribute("weekday", &local.strftime("%A").to_string().to_ascii_lowercase()),
     ];
-    let (ip, port) = question.destination;
-    let mut destination = vec![
-        ("ip".to_owned(), Expression::new_ip(ip.to_string())),
-        ("port".to_owned(), Expression::new_long(port.into())),
-    ];
+    time.extend(made.now.then(|| ("now".to_owned(), now())));
+    let (address, port) = question.destination;
+    let mut destination = vec![("port".to_owned(), Expression::new_long(port.into()))];
+    destination.extend(ip(address));
     destination.extend(optional("hostname", question.hostname));
-    let source = [("ip".to_owned(), Expression::new_ip(question.source.to_string()))];
+    let source = ip(question.source).into_iter().collect();
     let mut context = vec![attribute("method", question.method), attribute("era", question.era)];
     context.extend(optional("protocol_version", question.protocol_version));
-    let records =
-        [("time", record(time.to_vec())), ("source", record(source.to_vec())), ("destination", record(destination))];
+    let records = [("time", record(time)), ("source", record(source)), ("destination", record(destination))];
     // Names within each are different, so none fails.
     context.extend(records.into_iter().filter_map(|(name, record)| Some((name.to_owned(), record.ok()?))));
     context

@@ -13,6 +13,7 @@ use super::{
     Ground, Policies, Question, Subject, Verdict,
     annotations::Annotations,
     arguments::{Arguments, Fault, Veil},
+    checks::Extensions,
     entities::{self, Asked, Unaskable},
     question,
     replay::Opinion,
@@ -138,14 +139,14 @@ impl Policies {
                 veiled = arguments.is_veiled();
                 let mut tags = Vec::new();
                 for path in &slice.paths {
-                    tags.extend(arguments.tag(path)?.map(|tag| (path.text.clone(), tag)));
+                    tags.extend(arguments.tag(path, slice.extensions.decimal)?.map(|tag| (path.text.clone(), tag)));
                 }
                 Some((if slice.reads_whole { arguments.whole() } else { Vec::new() }, tags))
             }
             "tools/call" | "prompts/get" => Some((Vec::new(), Vec::new())),
             _ => None,
         };
-        let asked = Asked::new(question, action, &self.zone)?;
+        let asked = Asked::new(question, action, &self.zone, slice.extensions)?;
         let (request, entities) = asked.about(subject, question.annotations, arguments)?;
         Ok(Posed { request, entities, veiled })
     }
@@ -159,7 +160,7 @@ impl Policies {
     ) -> Result<Vec<bool>, Unaskable> {
         let action = shipped().action(method);
         let question = Question { method, ..question.clone() };
-        let asked = Asked::new(&question, action, &self.zone)?;
+        let asked = Asked::new(&question, action, &self.zone, Extensions::ALL)?;
         let authorizer = Authorizer::new();
         let shows = |(subject, annotations): &(Subject, Annotations)| {
             let slice = self.slice(&question, action, subject);

@@ -7,7 +7,7 @@ use cedar_policy::{
     ActionConstraint, Effect, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet, ResourceConstraint,
 };
 
-use super::{arguments::Path, load::Loaded, schema::Action};
+use super::{arguments::Path, checks::Extensions, load::Loaded, schema::Action};
 
 /// Policies that can match, ready to be asked. Their ids there are their positions in the whole set.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub(super) struct Slice {
     /// For an entry in a list, whose arguments nobody knows yet: what could allow it counts as if it did, what could
     /// forbid it as if it did not.
     pub(super) listing: PolicySet,
+    /// The costly values that any names.
+    pub(super) extensions: Extensions,
     /// Whether any looks at arguments.
     pub(super) reads_arguments: bool,
     /// Whether any may look at them as a whole.
@@ -59,6 +61,7 @@ impl Slice {
         if let Some(policy) = listed {
             let _ = self.listing.add(policy.new_id(id));
         }
+        self.extensions = self.extensions.or(loaded.reads.extensions);
         self.reads_arguments |= loaded.reads.any;
         self.reads_whole |= loaded.reads.any && loaded.reads.whole;
         self.paths.extend(loaded.reads.paths.iter().cloned());

@@ -1,11 +1,8 @@
-//! What judging one call costs: a call of 4 KiB, a thousand policies and fifty masks, on one thread.
+//! What judging one call costs, in the time that one thread computes: a call of 4 KiB, a thousand policies and fifty masks.
 //!
-//! Half of the policies are about the call's own tool, as nobody would have them; the other half about other tools.
+//! The policies that are not about the call's own tool are about others. Half of them about one is what nobody has.
 
-use std::{
-    hint::black_box,
-    time::{Duration, Instant},
-};
+use std::{hint::black_box, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
@@ -14,11 +11,12 @@ use weir::{
     mask::{MaskKey, Masks},
     policy::{Annotations, Policies, Principal, Question, Verdict, load::Source},
 };
+use weir_tests::cpu;
 
 const POLICIES: usize = 1000;
 const MASKS: usize = 50;
-const CALLS: usize = 20_000;
-const WARM_UP: usize = 2_000;
+const CALLS: usize = 5_000;
+const WARM_UP: usize = 500;
 
 fn main() -> Result<()> {
     let message = message();
@@ -26,10 +24,14 @@ fn main() -> Result<()> {
     let params = params(&message)?;
     let masks = masks()?;
     let key = MaskKey::from_bytes(&[7; 32]);
-    println!("{:<58} {:>9} {:>9}", "a call of 4 KiB, on one thread", "p50 µs", "p99 µs");
-    for (name, own) in [("1,000 policies, 10 of them about the call's tool", 10), ("1,000 policies, 500 about it", 500)]
-    {
-        let policies = policies(own)?;
+    println!("{:<58} {:>9} {:>9}", "a call of 4 KiB", "p50 µs", "p99 µs");
+    let (plain, costly) = ("", " || context.source.ip.isLoopback() || context.time.now < datetime(\"1960-01-01\")");
+    for (name, own, also) in [
+        ("1,000 policies, 10 of them about the call's tool", 10, plain),
+        ("the same, reading addresses and the time too", 10, costly),
+        ("1,000 policies, 500 about it", 500, plain),
+    ] {
+        let policies = policies(own, also)?;
         let judge = || {
             let verdict = policies.judge(black_box(&question(&principal(), &params)));
             assert!(matches!(verdict, Verdict::Allow(_)), "{verdict:?}");
@@ -53,12 +55,7 @@ fn measure(mut once: impl FnMut()) -> Vec<Duration> {
     for _ in 0..WARM_UP {
         once();
     }
-    let timed = (0..CALLS).map(|_| {
-        let begun = Instant::now();
-        once();
-        begun.elapsed()
-    });
-    timed.collect()
+    (0..CALLS).map(|_| cpu::spent(&mut once).0).collect()
 }
 
 fn report(name: &str, times: &mut [Duration]) {
@@ -67,14 +64,14 @@ fn report(name: &str, times: &mut [Duration]) {
     println!("{name:<58} {:>9.1} {:>9.1}", micros(50), micros(99));
 }
 
-fn policies(own: usize) -> Result<Policies> {
+fn policies(own: usize, also: &str) -> Result<Policies> {
     let text: String = (0..POLICIES)
         .map(|n| {
             let tool = if n < own { "pay".to_owned() } else { format!("tool-{n}") };
             format!(
                 "forbid (principal, action == Action::\"tools/call\", resource == Tool::\"billing/{tool}\")\n\
                  when {{ principal.id == \"systemd/none-{n}.service\" || (context.arguments.hasTag(\"amount\") && \
-                 context.arguments.getTag(\"amount\").long > {}) }};\n",
+                 context.arguments.getTag(\"amount\").long > {}){also} }};\n",
                 10_000 + n
             )
         })

@@ -1,14 +1,14 @@
-//! What masks cost: `masking bench` measures, `masking corpus` prints the labelled corpus, a JSON object a line.
+//! What masks cost, in the time that one thread computes: `masking bench` measures, `masking corpus` prints the labelled corpus, a JSON object a line.
 
-use std::{env, hint::black_box, time::Instant};
+use std::{env, hint::black_box};
 
 use anyhow::{Result, bail};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use weir::{
     config::{Detector, Mask},
     mask::{MaskKey, Masks, Selected},
 };
-use weir_tests::corpus;
+use weir_tests::{corpus, cpu};
 
 /// Rounds of a short measurement; the middle one is told.
 const ROUNDS: usize = 2001;
@@ -36,30 +36,40 @@ fn bench() -> Result<()> {
         })
         .collect();
     let call = call_of(4 << 10);
-    println!(
-        "{:<52} {:>8.1} µs",
-        format!("{RULES} rules by path, a call of {} bytes", call.len()),
-        micros(&select(&rules)?, &call, ROUNDS)
-    );
     let all = select(&[Mask { detectors: Detector::ALL.to_vec(), ..Mask::default() }])?;
+    for (what, selected) in
+        [(format!("{RULES} rules by path"), select(&rules)?), ("every detector".to_owned(), all.clone())]
+    {
+        println!(
+            "{:<48} {:>8.1} µs",
+            format!("{what}, a call of {} bytes", call.len()),
+            micros(&selected, &call, ROUNDS)
+        );
+    }
     println!(
-        "{:<52} {:>8.1} µs",
-        format!("every detector, a call of {} bytes", call.len()),
-        micros(&all, &call, ROUNDS)
+        "\n{:<48} {:>8} {:>16} {:>14}",
+        "every detector, clean results", "MB/s", "× checking JSON", "× copying it"
     );
     for (what, result) in results() {
-        let rate = result.len() as f64 / micros(&all, &result, LONG_ROUNDS);
-        println!("{:<52} {rate:>8.0} MB/s", format!("every detector, {what} of {} bytes", result.len()));
+        let masks = micros(&all, &result, LONG_ROUNDS);
+        let checking =
+            cpu::middle(LONG_ROUNDS, || drop(black_box(serde_json::from_str::<&RawValue>(black_box(&result)))));
+        let copying = cpu::middle(LONG_ROUNDS, || drop(black_box(black_box(&result).clone())));
+        let times = |other: std::time::Duration| masks / (other.as_secs_f64() * 1e6);
+        println!(
+            "{:<48} {:>8.0} {:>16.1} {:>14.0}",
+            format!("{what} of {} bytes", result.len()),
+            result.len() as f64 / masks,
+            times(checking),
+            times(copying)
+        );
     }
     let texts: Vec<String> =
         corpus::all().iter().map(|sample| json!({ "params": { sample.name: sample.text } }).to_string()).collect();
     let key = MaskKey::from_bytes(&[1; 32]);
-    let started = Instant::now();
-    for text in &texts {
-        black_box(all.apply(text, &key));
-    }
-    let each = started.elapsed().as_secs_f64() * 1e6 / texts.len() as f64;
-    println!("{:<52} {each:>8.1} µs a text", format!("every detector, the corpus of {} texts", texts.len()));
+    let (spent, ()) = cpu::spent(|| texts.iter().for_each(|text| drop(black_box(all.apply(text, &key)))));
+    let each = spent.as_secs_f64() * 1e6 / texts.len() as f64;
+    println!("\n{:<48} {each:>8.1} µs a text", format!("every detector, the corpus of {} texts", texts.len()));
     Ok(())
 }
 
@@ -70,15 +80,7 @@ fn select(rules: &[Mask]) -> Result<Selected> {
 /// The middle of so many rounds.
 fn micros(selected: &Selected, text: &str, rounds: usize) -> f64 {
     let key = MaskKey::from_bytes(&[1; 32]);
-    let mut times: Vec<f64> = (0..rounds)
-        .map(|_| {
-            let started = Instant::now();
-            black_box(selected.apply(black_box(text), &key));
-            started.elapsed().as_secs_f64() * 1e6
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+    cpu::middle(rounds, || drop(black_box(selected.apply(black_box(text), &key)))).as_secs_f64() * 1e6
 }
 
 fn call_of(bytes: usize) -> String {

@@ -76,6 +76,40 @@ fn the_server_gets_the_masked_request_and_its_headers_follow() {
 }
 
 #[test]
+fn a_value_in_two_events_is_masked_in_the_second_and_in_the_record_of_both() {
+    let scene = Scene::new("inline-parts");
+    let server = scene.serve_good();
+    let detectors = INLINE.replace(r#"paths = ["$.params.arguments.card", "$.params.name"]"#, "");
+    let agent = scene.agent(&[GOOD], "", &detectors);
+    scene.enter_scope();
+    let (first, second) = CARD.split_at(9);
+    let progress = |text: &str| {
+        let params = json!({ "progressToken": "p", "progress": 1, "message": text });
+        json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params }).to_string()
+    };
+    let (shown, hidden) = (progress(&format!("charging {first}")), progress(&format!("{second}, please wait")));
+    let result = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#;
+    let stream = format!("data: {shown}\n\ndata: {hidden}\n\ndata: {result}\n\n");
+    server.answers(Arc::new(move |_, wire: &mut dyn Wire| -> io::Result<Then> {
+        write_event_stream(wire)?;
+        wire.write_all(stream.as_bytes())?;
+        Ok(Then::Close)
+    }));
+    let reply = ask(&scene, &call("", r#","_meta":{"progressToken":"p"}"#));
+    let masked = progress("[masked:out/card_number:part], please wait");
+    let expected = format!("data: {shown}\n\ndata: {masked}\n\ndata: {result}\n\n");
+    assert_eq!(String::from_utf8_lossy(&reply.body), expected);
+
+    let (_, answer) = only_call(&agent);
+    assert_eq!(answer["mcp"]["edits"], json!(["mask", "mask-late"]), "{answer}");
+    let kept = |at: usize| answer["mcp"]["events"]["kept"][at]["params"]["message"].clone();
+    assert_eq!(kept(0), "charging [masked:out/card_number:part]", "{answer}");
+    assert_eq!(kept(1), "[masked:out/card_number:part], please wait", "{answer}");
+    assert!(agent.files_with(first).is_empty());
+    agent.verify();
+}
+
+#[test]
 fn the_client_gets_the_masked_answer_whole_or_streamed() {
     let scene = Scene::new("inline-answer");
     let server = scene.serve_good();

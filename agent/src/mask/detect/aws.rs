@@ -1,10 +1,11 @@
 //! AWS credentials. Key ids begin with four letters that say their kind (IAM user guide, "Understanding unique ID prefixes") and
 //! go on in base32. A secret access key is any 40 letters of base64, so words or a key id have to stand before it.
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
 
 use super::{
     Found, Subject,
+    context::Vocabulary,
     entropy::{Mix, bits_per_letter},
     stands_alone,
     token::{Form, plain},
@@ -29,16 +30,20 @@ const SECRET: usize = 40;
 const WORDS: [&str; 9] =
     ["aws", "amazon", "secret", "accesskey", "access_key", "access key", "akia", "asia", "credential"];
 const OTHERS: [&str; 7] = ["sha1", "commit", "digest", "etag", "request id", "requestid", "request-id"];
+static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| Vocabulary::of(&WORDS, &OTHERS));
 
 /// Secret access keys in a run.
 pub(super) fn secrets(subject: Subject<'_>, word: Range<usize>, found: &mut Vec<Found>) {
     let run = &subject.text[word.clone()];
+    if run.len() < SECRET {
+        return;
+    }
     let mut start = 0;
-    for part in run.split(|c: char| !(c.is_ascii_alphanumeric() || "+/".contains(c))) {
+    for part in run.split(['_', '-', '=', '.', '~']) {
         let range = word.start + start..word.start + start + part.len();
         start += part.len() + 1;
         let is_one = part.len() == SECRET && is_random(part) && stands_alone(subject.text, &range);
-        if is_one && subject.speaks_of(range.start, &WORDS, &OTHERS) {
+        if is_one && subject.speaks_of(range.start, &VOCABULARY) {
             found.push(Found { range, detector: AwsKey });
         }
     }

@@ -1,78 +1,70 @@
 //! Payment card numbers: an issuer's range and length (ISO/IEC 7812), Luhn's check digit, written as one number or in the
 //! groups that cards print.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::{Found, runs};
 use crate::config::Detector;
 
-/// A group of digits.
-struct Group {
-    range: Range<usize>,
-    /// Whether one space or hyphen leads to it from the group before.
-    joined: bool,
-}
+/// Digits of the shortest and the longest card number.
+const DIGITS: RangeInclusive<usize> = 13..=19;
+/// Most groups that one is printed in.
+const GROUPS: usize = 5;
 
 pub(super) fn look(text: &str, run: Range<usize>, found: &mut Vec<Found>) {
-    let groups = groups(text.as_bytes(), run.clone());
-    let mut first = 0;
-    while first < groups.len() {
-        match longest_card(text, &groups, first) {
-            Some(last) => {
-                let range = groups[first].range.start..groups[last].range.end;
-                found.push(Found { range, detector: Detector::CardNumber });
-                first = last + 1;
-            }
-            None => first += 1,
-        }
-    }
-}
-
-fn groups(bytes: &[u8], run: Range<usize>) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
-    let mut at = run.start;
-    while at < run.end {
-        if !bytes[at].is_ascii_digit() {
-            at += 1;
-            continue;
-        }
-        let start = at;
-        while at < run.end && bytes[at].is_ascii_digit() {
-            at += 1;
-        }
-        let joined =
-            groups.last().is_some_and(|last| last.range.end + 1 == start && matches!(bytes[start - 1], b' ' | b'-'));
-        groups.push(Group { range: start..at, joined });
-    }
-    groups
-}
-
-/// The last group of the longest card number that begins with group `first`.
-fn longest_card(text: &str, groups: &[Group], first: usize) -> Option<usize> {
     let bytes = text.as_bytes();
-    let start = groups[first].range.start;
+    if runs::digits(&bytes[run.clone()]) < *DIGITS.start() {
+        return;
+    }
+    let mut at = run.start;
+    while let Some(group) = group(bytes, at, run.end) {
+        match longest_card(bytes, group.clone(), run.end) {
+            Some(end) => {
+                found.push(Found { range: group.start..end, detector: Detector::CardNumber });
+                at = end;
+            }
+            None => at = group.end,
+        }
+    }
+}
+
+/// The first group of digits.
+fn group(bytes: &[u8], from: usize, to: usize) -> Option<Range<usize>> {
+    let start = from + bytes[from..to].iter().position(u8::is_ascii_digit)?;
+    let length = bytes[start..to].iter().position(|b| !b.is_ascii_digit()).unwrap_or(to - start);
+    Some(start..start + length)
+}
+
+/// The end of the longest card number that begins with the group `first`.
+fn longest_card(bytes: &[u8], first: Range<usize>, to: usize) -> Option<usize> {
     // Part of a word, a fraction, or a path.
-    if start > 0 && (bytes[start - 1].is_ascii_alphanumeric() || b"._/".contains(&bytes[start - 1])) {
+    if first.start > 0 && (bytes[first.start - 1].is_ascii_alphanumeric() || b"._/".contains(&bytes[first.start - 1])) {
         return None;
     }
-    let mut digits = String::new();
-    let mut lengths = Vec::new();
+    let (mut digits, mut count) = ([0; *DIGITS.end()], 0);
+    let (mut lengths, mut groups) = ([0; GROUPS], 0);
     let mut card = None;
-    for (at, group) in groups.iter().enumerate().skip(first) {
-        let is_apart = at > first && !group.joined;
-        if is_apart || digits.len() + group.range.len() > 19 {
-            break;
-        }
-        digits.push_str(&text[group.range.clone()]);
-        lengths.push(group.range.len());
-        let after = bytes.get(group.range.end).copied();
+    let mut next = first;
+    loop {
+        let room = digits.get_mut(count..count + next.len()).filter(|_| groups < GROUPS);
+        let Some(room) = room else { return card };
+        room.copy_from_slice(&bytes[next.clone()]);
+        count += next.len();
+        lengths[groups] = next.len();
+        groups += 1;
+        let after = bytes.get(next.end).copied();
         let goes_on = after.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
-            || (after == Some(b'.') && bytes.get(group.range.end + 1).is_some_and(u8::is_ascii_digit));
-        if !goes_on && are_printed(&lengths) && is_card(&digits) {
-            card = Some(at);
+            || (after == Some(b'.') && bytes.get(next.end + 1).is_some_and(u8::is_ascii_digit));
+        if !goes_on && are_printed(&lengths[..groups]) && is_card(&digits[..count]) {
+            card = Some(next.end);
+        }
+        // One space or hyphen leads to the next group.
+        let is_joined = matches!(after, Some(b' ' | b'-')) && next.end + 1 < to && bytes[next.end + 1].is_ascii_digit();
+        match group(bytes, next.end, to).filter(|_| is_joined) {
+            Some(group) => next = group,
+            None => return card,
         }
     }
-    card
 }
 
 /// One number, groups of four with what is left last, or American Express's and Diners Club's 4-6-5 and 4-6-4.
@@ -84,8 +76,8 @@ fn are_printed(lengths: &[usize]) -> bool {
     }
 }
 
-fn is_card(digits: &str) -> bool {
-    let number = |length: usize| digits.get(..length).and_then(|start| start.parse::<u32>().ok()).unwrap_or_default();
+fn is_card(digits: &[u8]) -> bool {
+    let number = |length: usize| digits.iter().take(length).fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
     let issued = match digits.len() {
         13 => number(1) == 4,
         14 => matches!(number(3), 300..=305 | 309) || matches!(number(2), 36 | 38 | 39),
@@ -101,12 +93,12 @@ fn is_card(digits: &str) -> bool {
         17 | 18 => number(2) == 62,
         _ => false,
     };
-    issued && luhn(digits) && runs::digits(digits.as_bytes()) == digits.len() && varies(digits)
+    issued && luhn(digits) && varies(digits)
 }
 
-fn luhn(digits: &str) -> bool {
+fn luhn(digits: &[u8]) -> bool {
     let sum: u32 = digits
-        .bytes()
+        .iter()
         .rev()
         .enumerate()
         .map(|(at, digit)| {
@@ -118,7 +110,6 @@ fn luhn(digits: &str) -> bool {
 }
 
 /// `4444 4444 4444 4448` is a filler, not a card.
-fn varies(digits: &str) -> bool {
-    let first = digits.as_bytes()[0];
-    digits.bytes().filter(|digit| *digit != first).count() >= 2
+fn varies(digits: &[u8]) -> bool {
+    digits.iter().filter(|digit| **digit != digits[0]).count() >= 2
 }

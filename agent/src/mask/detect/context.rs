@@ -1,5 +1,7 @@
 //! The words before a value.
 
+use aho_corasick::AhoCorasick;
+
 use super::Subject;
 
 /// How far back words count, in bytes.
@@ -31,17 +33,38 @@ impl<'t> Subject<'t> {
         Some(&named[start..]).filter(|name| !name.is_empty())
     }
 
-    /// Whether one of `words` stands before `at`, nearer to it than any of `others`. The member's name counts as standing
-    /// before its text. Words are in lower case.
-    pub(super) fn speaks_of(self, at: usize, words: &[&str], others: &[&str]) -> bool {
+    /// Whether one of the vocabulary's words stands before `at`, nearer to it than any of its others. The member's name counts
+    /// as standing before its text.
+    pub(super) fn speaks_of(self, at: usize, vocabulary: &Vocabulary) -> bool {
         let before = self.before(at, REACH);
-        let whole = match self.name {
-            Some(name) if before.len() == at => format!("{name}: {before}"),
-            _ => before.to_owned(),
-        };
-        let whole = whole.to_lowercase();
-        let last = |words: &[&str]| words.iter().filter_map(|word| Some(whole.rfind(word)? + word.len())).max();
-        last(words).is_some_and(|word| last(others).is_none_or(|other| other < word))
+        match self.name {
+            Some(name) if before.len() == at => vocabulary.is_last_in(&format!("{name}: {before}")),
+            _ => vocabulary.is_last_in(before),
+        }
+    }
+}
+
+/// Words that say what a value is, and others that say that it is something else; all in lower case.
+pub(super) struct Vocabulary {
+    all: AhoCorasick,
+    /// So many of them are words, the rest others.
+    words: usize,
+}
+
+impl Vocabulary {
+    pub(super) fn of(words: &[&str], others: &[&str]) -> Self {
+        let all = AhoCorasick::new(words.iter().chain(others)).expect("a few short literals");
+        Self { all, words: words.len() }
+    }
+
+    fn is_last_in(&self, text: &str) -> bool {
+        let text = text.to_lowercase();
+        let (mut word, mut other) = (0, 0);
+        for found in self.all.find_overlapping_iter(&text) {
+            let last = if found.pattern().as_usize() < self.words { &mut word } else { &mut other };
+            *last = found.end().max(*last);
+        }
+        word > other
     }
 }
 
@@ -61,8 +84,8 @@ mod tests {
 
     #[test]
     fn the_nearest_word_decides() {
-        let speaks =
-            |text: &str, name| Subject { text, name }.speaks_of(text.find('V').unwrap(), &["secret"], &["sha"]);
+        let vocabulary = Vocabulary::of(&["secret"], &["sha"]);
+        let speaks = |text: &str, name| Subject { text, name }.speaks_of(text.find('V').unwrap(), &vocabulary);
         assert!(speaks("the Secret is V", None) && speaks("V", Some("mySecret")));
         assert!(speaks("sha of the secret V", None) && !speaks("the secret's sha V", None));
         assert!(!speaks(&format!("secret {} V", "x".repeat(80)), None));

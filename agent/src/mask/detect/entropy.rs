@@ -1,9 +1,9 @@
 //! Random-looking strings. Identifiers, digests and encoded data look random too, so words before the string have to say that
 //! it is a secret.
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
 
-use super::{Found, Subject};
+use super::{Found, Subject, context::Vocabulary};
 use crate::config::Detector;
 
 /// Shortest and longest string that is taken for a secret.
@@ -76,6 +76,8 @@ const OTHERS: [&str; 24] = [
     "trace",
 ];
 
+static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| Vocabulary::of(&WORDS, &OTHERS));
+
 /// The random-looking string that a run of key letters holds.
 pub(super) fn look(subject: Subject<'_>, word: Range<usize>) -> Option<Found> {
     let run = &subject.text[word.clone()];
@@ -85,7 +87,7 @@ pub(super) fn look(subject: Subject<'_>, word: Range<usize>) -> Option<Found> {
     let end = word.start + run.trim_end_matches('.').len();
     let value = subject.text.get(start..end)?;
     let fits = LENGTHS.contains(&value.len()) && is_random(value);
-    (fits && subject.speaks_of(start, &WORDS, &OTHERS))
+    (fits && subject.speaks_of(start, &VOCABULARY))
         .then_some(Found { range: start..end, detector: Detector::HighEntropy })
 }
 
@@ -148,7 +150,8 @@ fn is_random(value: &str) -> bool {
     (with_digits || with_cases) && bits_per_letter(value) >= 3.2
 }
 
-fn is_uuid(value: &str) -> bool {
+/// RFC 9562 section 4.
+pub(super) fn is_uuid(value: &str) -> bool {
     value.len() == 36
         && value.bytes().enumerate().all(|(at, byte)| match at {
             8 | 13 | 18 | 23 => byte == b'-',

@@ -80,14 +80,14 @@ pub(super) fn scan(subject: Subject<'_>, set: Set) -> Vec<Found> {
             private_key::look(text, &mut found);
         }
     }
-    if set.any(&[Detector::CardNumber, Detector::Ssn, Detector::Phone]) {
+    if text.len() >= phone::SHORTEST && set.any(&[Detector::CardNumber, Detector::Ssn, Detector::Phone]) {
         runs::each(text, Class::NUMBER, phone::SHORTEST, |run| {
             if runs::digits(&text.as_bytes()[run.clone()]) >= phone::SHORTEST_DIGITS {
                 look_at_numbers(subject, run, set, &mut found);
             }
         });
     }
-    if set.contains(Detector::Iban) {
+    if text.len() >= iban::SHORTEST && set.contains(Detector::Iban) {
         runs::each(text, Class::IBAN, iban::SHORTEST, |run| iban::look(text, run, &mut found));
     }
     if set.any(&[Detector::Email, Detector::OauthToken]) {

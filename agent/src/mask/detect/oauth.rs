@@ -43,12 +43,14 @@ pub(super) fn named(subject: Subject<'_>, word: Range<usize>) -> Option<Found> {
     if scheme && ends_with(before, "basic") && is_user_and_password(value) {
         return Some(found());
     }
-    if !is_opaque(value) {
-        return None;
-    }
     let name = subject.name_of(start)?;
-    let name: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    NAMES.iter().any(|known| name.ends_with(known)).then(found)
+    (NAMES.iter().any(|known| is_called(name, known)) && is_opaque(value)).then(found)
+}
+
+/// Whether the letters and digits of `name` end with `known`.
+fn is_called(name: &str, known: &str) -> bool {
+    let mut letters = name.bytes().rev().filter(u8::is_ascii_alphanumeric);
+    known.bytes().rev().all(|letter| letters.next().is_some_and(|b| b.to_ascii_lowercase() == letter))
 }
 
 fn ends_with(text: &str, word: &str) -> bool {

@@ -1,9 +1,9 @@
 //! Telephone numbers: international ones by `+` and an assigned country code (ITU-T E.164), North American ones by their form,
 //! others where words say so.
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
 
-use super::{Found, Subject, runs};
+use super::{Found, Subject, context::Vocabulary, runs};
 use crate::config::Detector;
 
 /// Bytes of the shortest run that is looked at; also for what shares the runs.
@@ -35,6 +35,8 @@ const WORDS: [&str; 20] = [
 ];
 const OTHERS: [&str; 6] = ["order", "invoice", "id", "number of", "serial", "version"];
 
+static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| Vocabulary::of(&WORDS, &OTHERS));
+
 pub(super) fn look(subject: Subject<'_>, run: Range<usize>, found: &mut Vec<Found>) {
     let text = subject.text;
     let mut at = run.start;
@@ -42,7 +44,7 @@ pub(super) fn look(subject: Subject<'_>, run: Range<usize>, found: &mut Vec<Foun
         let Some(start) = start_of(text, at, run.end) else { return };
         let end = end_of(text.as_bytes(), start, run.end);
         let number = &text[start..end];
-        if is_number(subject, start, number) && stands_alone(text, start, end) {
+        if stands_alone(text, start, end) && is_number(subject, start, number) {
             found.push(Found { range: start..end, detector: Detector::Phone });
         }
         at = end.max(start + 1);
@@ -82,7 +84,7 @@ fn stands_alone(text: &str, start: usize, end: usize) -> bool {
 
 fn is_number(subject: Subject<'_>, start: usize, number: &str) -> bool {
     // By far the most numbers with separators are dates.
-    if is_date(number.as_bytes()) {
+    if is_date(number.as_bytes()) || runs::digits(number.as_bytes()) < SHORTEST_DIGITS {
         return false;
     }
     let digits: String = number.chars().filter(char::is_ascii_digit).collect();
@@ -91,7 +93,7 @@ fn is_number(subject: Subject<'_>, start: usize, number: &str) -> bool {
     }
     let is_plain = !number.contains(['/', '.']) || runs::digits(number.as_bytes()) >= 9;
     is_north_american(number, &digits)
-        || (is_plain && (8..=15).contains(&digits.len()) && subject.speaks_of(start, &WORDS, &OTHERS))
+        || (is_plain && (8..=15).contains(&digits.len()) && subject.speaks_of(start, &VOCABULARY))
 }
 
 /// `2026-11-23`, whatever follows.

@@ -1,9 +1,9 @@
 //! US social security numbers: three parts, none of them one that is never issued (SSA, "Social Security Number Randomization").
 //! With hyphens they stand for themselves; with spaces or nothing between the parts, words have to say what they are.
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
 
-use super::{Found, Subject};
+use super::{Found, Subject, context::Vocabulary};
 use crate::config::Detector;
 
 const WORDS: [&str; 9] = [
@@ -17,6 +17,8 @@ const WORDS: [&str; 9] = [
     "sozialversicherung",
     "社会保障",
 ];
+
+static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| Vocabulary::of(&WORDS, &[]));
 
 /// Numbers that were printed in advertisements, and are nobody's.
 const NOBODYS: [&str; 3] = ["078051120", "219099999", "457555462"];
@@ -32,7 +34,7 @@ pub(super) fn look(subject: Subject<'_>, run: Range<usize>, found: &mut Vec<Foun
             at += 1;
             continue;
         };
-        let speaks = || subject.speaks_of(at, &WORDS, &[]);
+        let speaks = || subject.speaks_of(at, &VOCABULARY);
         let digits: String = subject.text[at..end].chars().filter(char::is_ascii_digit).collect();
         if is_issued(&digits) && (separator == Some(b'-') || speaks()) {
             found.push(Found { range: at..end, detector: Detector::Ssn });

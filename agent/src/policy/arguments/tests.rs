@@ -8,7 +8,7 @@ fn of(text: &str) -> BTreeMap<String, String> {
     let raw: Box<RawValue> = serde_json::from_str(text).unwrap();
     let entity = cedar_policy::Entity::new_with_tags(
         r#"Arguments::"call""#.parse().unwrap(),
-        [("v".to_owned(), record(&value_members(&raw)))],
+        [("v".to_owned(), record(&value_members(&raw, true)))],
         [],
         [],
     )
@@ -72,7 +72,7 @@ fn escapes_and_white_space_do_not_hide_text() {
 fn look(arguments: &str, path: &str) -> Result<bool, Fault> {
     let raw: Box<RawValue> = serde_json::from_str(arguments).unwrap();
     let arguments = Arguments::read(Some(&raw), Some(Veil { hides: |text| text.contains("[masked:"), is_cut: false }))?;
-    arguments.tag(&Path::parse(path).unwrap()).map(|tag| tag.is_some())
+    arguments.tag(&Path::parse(path).unwrap(), true).map(|tag| tag.is_some())
 }
 
 #[test]
