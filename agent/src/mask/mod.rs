@@ -2,10 +2,10 @@
 //! written, and in what the other side gets where the rule says `inline`. Knows JSON text, nothing else.
 //!
 //! A value becomes a string, by the rule's style: `[masked:<rule>]`, `[masked:<rule>:<16 hex digits>]` or
-//! `[masked:<rule>:…<end>]`; `<rule>` is `<name>/<detector>` where a detector found it. The digits are the first 8 bytes of an
-//! HMAC-SHA256 under the host's or fleet's key: over the value's canonical JSON text where a path selects it, over the text
-//! itself where a detector finds it. Equal values have equal digits whatever the rule, so records correlate without
-//! revealing. (Numbers are equal as doubles are, beyond 64 bits.) What is not masked stays as it was, byte for byte.
+//! `[masked:<rule>:…<end>]`, or `[masked:<rule>:part]` for what goes on in another notification; `<rule>` is
+//! `<name>/<detector>` where a detector found it. The digits are the first 8 bytes of an HMAC-SHA256 under the host's or
+//! fleet's key: over the value's canonical JSON text where a path selects it, over the text itself where a detector finds it.
+//! Equal values have equal digits whatever the rule, so records correlate without revealing. (Numbers are equal as doubles are, beyond 64 bits.) What is not masked stays as it was, byte for byte.
 //!
 //! A text that cannot be masked (not JSON, the same key twice, nested beyond 127 levels, a number beyond a double) is
 //! replaced as a whole, never kept in the clear.
@@ -18,7 +18,7 @@
 //! | `detect` | finds values in text; a file for each family |
 //! | `query` | one path, and the quick ways to ask the common ones |
 //! | `select` | what the paths select |
-//! | `walk` | one pass over the text: what is to be replaced |
+//! | `walk`, `cursor` | one pass over the text: what is to be replaced |
 //! | `told`, `parts` | one value in the texts of several notifications |
 //! | `layer` | text behind escapes, and the way back |
 //! | `place` | what the protocol needs as it is |
@@ -27,6 +27,7 @@
 //!
 //! Fuzzed by `cargo +nightly fuzz run mask` and `… detect` (with `cargo-fuzz`, from the repository's root).
 
+mod cursor;
 mod detect;
 mod key;
 mod layer;

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Way,
+    cursor::Cursor,
     detect::{self, Found, Subject},
     key::Tokens,
     layer::{Layer, escaped},
@@ -16,9 +17,6 @@ use super::{
     select::{EMBEDDED, Hit, Spot, looks_like_json},
     stand_in,
 };
-
-/// Deepest nesting; `serde_json` stops here too.
-const DEPTH: usize = 128;
 
 /// Members whose strings are base64 (MCP's `BlobResourceContents`, `ImageContent`, `AudioContent`).
 const ENCODED: [&str; 2] = ["blob", "data"];
@@ -285,99 +283,6 @@ impl Walk<'_> {
         if let Some(edit) = self.edit(shown, whole) {
             let text = format!("\"{}\"", escaped(&edit.text));
             edits.push(Edit { range, text, whole: true, ..edit });
-        }
-    }
-}
-
-/// A position in JSON text that is known to be well-formed. Where it is not, steps fail; none goes beyond the text.
-struct Cursor<'t> {
-    text: &'t str,
-    at: usize,
-}
-
-impl Cursor<'_> {
-    fn space(&mut self) {
-        let rest = &self.text.as_bytes()[self.at..];
-        self.at += rest.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(rest.len());
-    }
-
-    fn open(&mut self, depth: usize) -> Option<()> {
-        self.at += 1;
-        self.space();
-        (depth <= DEPTH).then_some(())
-    }
-
-    /// Steps over the bracket that ends a container, or over the comma before its next value.
-    fn closes(&mut self, bracket: u8) -> Option<bool> {
-        let next = *self.text.as_bytes().get(self.at)?;
-        if next == bracket || next == b',' {
-            self.at += 1;
-        }
-        if next == b',' {
-            self.space();
-        }
-        Some(next == bracket)
-    }
-
-    fn punctuation(&mut self, expected: u8) -> Option<()> {
-        self.space();
-        (self.text.as_bytes().get(self.at) == Some(&expected)).then_some(())?;
-        self.at += 1;
-        self.space();
-        Some(())
-    }
-
-    /// Steps over a string; returns where it stands, with its quotes.
-    fn string(&mut self) -> Option<Range<usize>> {
-        let start = self.at;
-        (self.text.as_bytes().get(start) == Some(&b'"')).then_some(())?;
-        let mut at = start + 1;
-        loop {
-            at += memchr::memchr2(b'"', b'\\', self.text.as_bytes().get(at..)?)?;
-            if self.text.as_bytes()[at] == b'"' {
-                break;
-            }
-            at += 2;
-        }
-        self.at = at + 1;
-        Some(start..self.at)
-    }
-
-    /// Steps over a number or a literal name.
-    fn plain(&mut self) -> Range<usize> {
-        let start = self.at;
-        let rest = &self.text.as_bytes()[start..];
-        let is_over = |b: &u8| matches!(b, b',' | b'}' | b']') || b.is_ascii_whitespace();
-        self.at += rest.iter().position(is_over).unwrap_or(rest.len());
-        start..self.at
-    }
-
-    /// Steps over a whole value.
-    fn skip(&mut self) -> Option<()> {
-        let mut depth = 0_usize;
-        loop {
-            self.space();
-            match self.text.as_bytes().get(self.at)? {
-                b'"' => {
-                    self.string()?;
-                }
-                b'{' | b'[' => {
-                    depth += 1;
-                    self.at += 1;
-                }
-                b'}' | b']' => {
-                    depth = depth.checked_sub(1)?;
-                    self.at += 1;
-                }
-                b',' | b':' if depth > 0 => self.at += 1,
-                b',' | b':' => return None,
-                _ => {
-                    self.plain();
-                }
-            }
-            if depth == 0 {
-                return Some(());
-            }
         }
     }
 }
