@@ -5,7 +5,8 @@
 //! `[masked:<rule>:…<end>]`, or `[masked:<rule>:part]` for what goes on in another notification; `<rule>` is
 //! `<name>/<detector>` where a detector found it. The digits are the first 8 bytes of an HMAC-SHA256 under the host's or
 //! fleet's key: over the value's canonical JSON text where a path selects it, over the text itself where a detector finds it.
-//! Equal values have equal digits whatever the rule, so records correlate without revealing. (Numbers are equal as doubles are, beyond 64 bits.) What is not masked stays as it was, byte for byte.
+//! Equal values have equal digits whatever the rule, so records correlate without revealing. (Numbers are equal as doubles
+//! are, beyond 64 bits.) What is not masked stays as it was, byte for byte.
 //!
 //! A text that cannot be masked (not JSON, the same key twice, nested beyond 127 levels, a number beyond a double) is
 //! replaced as a whole, never kept in the clear.
