@@ -60,7 +60,7 @@ fn tests(workspace: &Workspace, privilege: Privilege, args: &Args) -> Command {
     nextest.env("WEIR_PEERS", workspace.peer_sources());
     nextest.env("WEIR_PY", peers.python).env("WEIR_PY1", peers.python_1);
     nextest.env("WEIR_NODE", peers.node).env("WEIR_LINT", peers.linters).env("WEIR_READER", peers.reader);
-    nextest.env("WEIR_AWS", peers.aws);
+    nextest.env("WEIR_AWS", peers.aws).env("WEIR_FASTMCP", peers.fastmcp).env("WEIR_RUST", peers.rust);
     if privilege == Privilege::Sudo {
         // Cargo stays the developer's own; only the test programs run as root. sudo resets PATH even with -E.
         let runner = format!("sudo -E env PATH={}", workspace.path());

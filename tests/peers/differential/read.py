@@ -1,33 +1,15 @@
 """Reads JSON-RPC bodies, in base64 line by line, the ways that Python servers and case-folding decoders read them.
 
-Writes a line for each: one object by parser, `null` where it takes nothing. Numbers are told by the bytes of their double.
+Writes a line for each: one object by parser, `null` where it takes nothing.
 """
 
 import base64
 import json
-import struct
 import sys
 
 import pydantic_core
 
-
-# Deeper than anything that is let through.
-DEEP = 110
-
-
-def told(value, depth=0):
-    if depth > DEEP:
-        return "deep"
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, (int, float)):
-        return "n" + struct.pack(">d", float(value)).hex()
-    if isinstance(value, str):
-        # Half a surrogate pair cannot be told to others as it is.
-        return "s" + value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, list):
-        return [told(element, depth + 1) for element in value]
-    return {key: told(element, depth + 1) for key, element in value.items()}
+from canonical import told
 
 
 def folding(pairs):

@@ -2,6 +2,9 @@
 //
 // usage: client_modern.mjs <url> <steps>
 
+import { existsSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 
 const [url, steps] = process.argv.slice(2);
@@ -22,6 +25,9 @@ async function perform(client, number, step) {
       tell("result", { step: number, content: result.content, structured, failed: Boolean(result.isError) });
       break;
     }
+    case "wait":
+      while (!existsSync(step.once)) await sleep(10);
+      break;
   }
 }
 

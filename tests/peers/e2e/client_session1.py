@@ -17,6 +17,8 @@ async def perform(session, number, step):
             told.told_tools(number, await session.list_tools())
         case "call":
             told.told_result(number, await session.call_tool(step["name"], step.get("arguments")))
+        case "wait":
+            await told.exists(step["once"])
 
 
 async def main():

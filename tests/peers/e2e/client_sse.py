@@ -20,6 +20,8 @@ async def perform(session, number, step):
                 step["name"], step.get("arguments"), progress_callback=told.on_progress(number)
             )
             told.told_result(number, result)
+        case "wait":
+            await told.exists(step["once"])
 
 
 async def main():

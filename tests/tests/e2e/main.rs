@@ -40,6 +40,7 @@ mod policy;
 mod refusals;
 mod scene;
 mod scope;
+mod sdks;
 mod secrets;
 mod session;
 mod shipping;

@@ -1,5 +1,5 @@
-//! Policies over real calls: every SDK shows its user why a call was denied and goes on, lists lose what may not be used, and
-//! changed policies are in force or refused as a whole.
+//! Policies over real calls: elements of a batch are judged one by one, and changed policies are in force or refused as a whole.
+//! What SDKs show of a denied call is in `sdks`.
 
 use std::{fs, path::PathBuf};
 
@@ -53,16 +53,6 @@ impl Scene {
     }
 }
 
-fn denied_calls(client: Client) -> Client {
-    client
-        .then(script::list())
-        .call("add", &json!({ "a": 1, "b": 2 }))
-        .call("echo", &json!({ "text": "x" }))
-        .call("add", &json!({ "a": 101, "b": 2 }))
-        .call("fail", &json!({}))
-        .call("add", &json!({ "a": 3, "b": 4 }))
-}
-
 /// What the client's user read of a step: a result's text, or an error's message.
 fn read(told: &Transcript, step: u64) -> String {
     let at =
@@ -70,80 +60,6 @@ fn read(told: &Transcript, step: u64) -> String {
     let event = told.events.iter().find(at).unwrap_or_else(|| panic!("nothing of step {step} in {told:#?}"));
     let text = if event["event"] == "result" { &event["content"][0]["text"] } else { &event["message"] };
     text.as_str().unwrap_or_default().to_owned()
-}
-
-fn shows_why_and_goes_on(name: &str, kind: ServerKind, client: impl Fn(&str) -> Client) {
-    let scene = Scene::new(name, kind);
-    let agent = scene.agent();
-    let told = denied_calls(client(&scene.server.url())).run(&scene.stage, APP);
-    assert!(told.succeeded && told.of("closed").count() == 1, "{told:#?}");
-    assert_eq!((read(&told, 1).as_str(), read(&told, 5).as_str()), ("3", "7"), "{told:#?}");
-    for (step, reason, policy) in [
-        (2, "nothing is echoed here; use add", "no-echo"),
-        (3, "only small numbers are added", "small-sums"),
-        (4, "approval of finance", "ask-first"),
-    ] {
-        let said = read(&told, step);
-        assert!(said.contains("refused by Weir") && said.contains(reason) && said.contains(policy), "{said}");
-        let event = told.of("result").find(|event| event["step"] == step);
-        assert!(event.is_none_or(|event| event["failed"] == true), "{told:#?}");
-    }
-    // What may not be used is not listed; what only some arguments forbid, or a person decides, is.
-    let listed = told.of("tools").next().expect("a list")["names"].clone();
-    let names: Vec<&str> = listed.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    assert!(names.contains(&"add") && names.contains(&"fail") && !names.contains(&"echo"), "{names:?}");
-
-    let seen = scene.server.seen();
-    assert!(
-        !seen.iter().any(|seen| seen.is_call_of("echo") || seen.is_call_of("fail")),
-        "the server saw a denied call"
-    );
-    assert!(seen.iter().filter(|seen| seen.message()["method"] == "initialize").count() <= 1, "one session");
-    let records = agent.records();
-    let verdict = |tool: &str| records.only_call(tool).request.event()["verdict"].clone();
-    assert_eq!((&verdict("echo")["action"], &verdict("echo")["policy"]), (&json!("deny"), &json!("no-echo")));
-    assert_eq!((&verdict("fail")["action"], &verdict("fail")["policy"]), (&json!("hold"), &json!("ask-first")));
-    let version = agent.status()["policies"]["version"].clone();
-    assert_eq!(verdict("echo")["version"], version);
-    let sums: Vec<_> = records.tool_calls("add").iter().map(|call| call.request.event()["verdict"].clone()).collect();
-    assert_eq!(
-        sums.iter().map(|sum| sum["action"].as_str().unwrap_or("")).collect::<Vec<_>>(),
-        ["allow", "deny", "allow"]
-    );
-    assert!(sums.iter().all(|sum| sum["version"] == version), "{sums:?}");
-    let list = records.calls("tools/list").remove(0);
-    assert!(list.answer().mcp("edits").as_array().is_some_and(|edits| edits.contains(&json!("catalogue"))));
-    agent.verify();
-}
-
-#[test]
-fn python_2_shows_why_and_goes_on_in_the_modern_era() {
-    shows_why_and_goes_on("polpym", ServerKind::Python, Client::python);
-}
-
-#[test]
-fn python_2_shows_why_and_goes_on_in_a_session() {
-    shows_why_and_goes_on("polpys", ServerKind::Python, Client::python_session);
-}
-
-#[test]
-fn python_1_shows_why_and_goes_on() {
-    shows_why_and_goes_on("polpy1", ServerKind::Python, Client::python1);
-}
-
-#[test]
-fn python_1_shows_why_and_goes_on_over_the_legacy_transport() {
-    shows_why_and_goes_on("polsse", ServerKind::Sse, Client::sse);
-}
-
-#[test]
-fn npm_1_shows_why_and_goes_on() {
-    shows_why_and_goes_on("polnpm1", ServerKind::Node, Client::node);
-}
-
-#[test]
-fn npm_2_shows_why_and_goes_on() {
-    shows_why_and_goes_on("polnpm2", ServerKind::Python, Client::node_modern);
 }
 
 #[test]

