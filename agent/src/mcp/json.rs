@@ -8,6 +8,7 @@
 //! - an object with the same key twice, compared after unescaping, at any depth;
 //! - a key that Unicode simple case folding turns into one that the agent reads, without being it: `Method`,
 //!   `param\u017f` (long s) and the like, in the JSON-RPC envelope and in `params`;
+//! - a key `__proto__` in `params` and below: what JavaScript copies from it is an object's prototype, or nothing;
 //! - an unpaired surrogate escape, and a number beyond the range of a double: infinity to some parsers, an error to others.
 //!
 //! Large integers are fine: the text is never written anew. `\u0000` inside a string is fine too: it is valid JSON,
@@ -24,6 +25,9 @@ pub const MAX_DEPTH: usize = 127;
 const ENVELOPE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 /// The keys of `params` that decide what is called.
 const PARAMS: &[&str] = &["name", "arguments", "uri", "_meta"];
+
+/// Not a key like others in JavaScript (ECMA-262 section B.2.2.1): the npm SDKs drop it from the arguments.
+const PROTOTYPE: &str = "__proto__";
 
 /// Objects with more keys than this use a hash set.
 const FEW_KEYS: usize = 16;
@@ -74,6 +78,14 @@ pub enum JsonError {
         /// From 1.
         column: usize,
     },
+    /// A key that JavaScript servers drop, or copy as something else.
+    #[error("a key is \"__proto__\", which not every server reads (line {line}, column {column}); name it otherwise")]
+    PrototypeKey {
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+    },
 }
 
 impl JsonError {
@@ -86,6 +98,7 @@ impl JsonError {
             Self::TooDeep { .. } => "json-too-deep",
             Self::DuplicateKey { .. } => "json-duplicate-key",
             Self::AmbiguousKey { .. } => "json-ambiguous-key",
+            Self::PrototypeKey { .. } => "json-prototype-key",
         }
     }
 }
@@ -129,6 +142,7 @@ enum Fault {
     TooDeep,
     DuplicateKey,
     AmbiguousKey(&'static str),
+    PrototypeKey,
 }
 
 impl Scan<'_> {
@@ -143,6 +157,7 @@ impl Scan<'_> {
             Some(Fault::TooDeep) => JsonError::TooDeep { limit: self.limit },
             Some(Fault::DuplicateKey) => JsonError::DuplicateKey { line, column },
             Some(Fault::AmbiguousKey(means)) => JsonError::AmbiguousKey { means, line, column },
+            Some(Fault::PrototypeKey) => JsonError::PrototypeKey { line, column },
             None => {
                 let what = error.to_string();
                 let what = what.split_once(" at line ").map_or(what.as_str(), |(what, _)| what).to_owned();
@@ -161,6 +176,8 @@ enum Place {
     Message,
     /// A message's `params`.
     Params,
+    /// Anywhere below `params`.
+    Asked,
     /// Anywhere else.
     Inside,
 }
@@ -170,13 +187,18 @@ impl Place {
         match self {
             Self::Body | Self::Message => ENVELOPE,
             Self::Params => PARAMS,
-            Self::Inside => &[],
+            Self::Asked | Self::Inside => &[],
         }
+    }
+
+    fn forbids(self, key: &str) -> bool {
+        matches!(self, Self::Params | Self::Asked) && key == PROTOTYPE
     }
 
     fn member(self, key: &str) -> Self {
         match self {
             Self::Body | Self::Message if key == "params" => Self::Params,
+            Self::Params | Self::Asked => Self::Asked,
             _ => Self::Inside,
         }
     }
@@ -184,6 +206,7 @@ impl Place {
     fn element(self) -> Self {
         match self {
             Self::Body => Self::Message,
+            Self::Params | Self::Asked => Self::Asked,
             _ => Self::Inside,
         }
     }
@@ -256,6 +279,9 @@ impl<'de> Visitor<'de> for Value<'_, 'de> {
         while let Some(key) = members.next_key_seed(Key)? {
             if let Some(means) = place.reserved().iter().find(|name| key != **name && folds_to(&key, name)) {
                 return Err(scan.fail(Fault::AmbiguousKey(means)));
+            }
+            if place.forbids(&key) {
+                return Err(scan.fail(Fault::PrototypeKey));
             }
             let below = place.member(&key);
             if !is_new(key, &mut scan.keys, base, &mut many) {

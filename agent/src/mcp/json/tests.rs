@@ -45,6 +45,9 @@ fn hostile_texts_are_refused_by_rule() {
         (br#"{"params":{"argument\u017f":{}}}"#, "json-ambiguous-key"),
         (br#"[{"params":{"URI":"x"}}]"#, "json-ambiguous-key"),
         (br#"{"params":{"_Meta":{}}}"#, "json-ambiguous-key"),
+        (br#"{"params":{"__proto__":{}}}"#, "json-prototype-key"),
+        (br#"{"params":{"arguments":{"__pro\u0074o__":{"a":1}}}}"#, "json-prototype-key"),
+        (br#"[{"params":{"arguments":{"a":[{"__proto__":1}]}}}]"#, "json-prototype-key"),
     ];
     for (text, expected) in table {
         assert_eq!(rule(text), *expected, "{}", String::from_utf8_lossy(text));
@@ -58,6 +61,7 @@ fn odd_texts_that_every_parser_reads_alike_are_taken() {
         "null",
         r#"{"a":123456789012345678901234567890123456789012345678901234567890}"#,
         r#"{"a":-0,"b":1E+2,"c":0.1e-7}"#,
+        r#"{"result":{"__proto__":1},"params":{"a":"__proto__"}}"#,
         r#"{"a":"\u0000\ud83d\ude00"}"#,
         // Case variants matter only where the agent reads the key.
         r#"{"params":{"arguments":{"Name":1,"name":2,"ID":3},"method":1,"Id":2}}"#,
