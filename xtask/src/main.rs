@@ -14,6 +14,7 @@ mod bench;
 mod cgroups;
 mod demo;
 mod ebpf;
+mod fuzz;
 mod interrupt;
 mod kernels;
 mod part;
@@ -43,6 +44,8 @@ enum Command {
     BuildEbpf,
     /// Set up, build and run every test
     Test(testing::Args),
+    /// Set up, build and fuzz the parsers that read what peers send
+    Fuzz(fuzz::Args),
     /// Set up, build and measure what Weir costs, beside no proxy and beside nginx
     Bench(bench::Args),
     /// Assemble the image's root file system in target/rootfs
@@ -66,6 +69,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Run(args) => demo::run(&workspace, &args),
         Command::BuildEbpf => ebpf::build(&workspace),
         Command::Test(args) => testing::run(&workspace, &args),
+        Command::Fuzz(args) => fuzz::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Rootfs(args) => rootfs::assemble(&workspace, &args),
     }

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    cgroups, ebpf, kernels,
+    cgroups, ebpf, fuzz, kernels,
     privilege::Privilege,
     rootfs,
     setup::{self, peers::Peers},
@@ -39,6 +39,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     build.args(["build", "--workspace", "--locked"]);
     Task::new("building the workspace", "the compiler's message is above").run_in_sight(build)?;
 
+    if args.ci {
+        fuzz::run(workspace, &fuzz::Args::briefly())?;
+    }
     rootfs::fill(workspace, "debug")?;
     kernels::prepare(workspace)?;
     cgroups::remove_leftovers()?;

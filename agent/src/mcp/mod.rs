@@ -13,8 +13,7 @@
 //! | [`calls`] | which calls wait for a response |
 //! | [`sighting`] | is this MCP, at a server that nobody registered? |
 //!
-//! The parsers are fuzzed by `cargo +nightly fuzz run message`, `… sse` and `… endpoint` (with `cargo-fuzz`, from the
-//! repository's root).
+//! The parsers are fuzzed: `cargo xtask fuzz message sse endpoint`.
 
 use serde::Serialize;
 

@@ -25,6 +25,7 @@
 //! | `ledger` | what becomes of every redirected connection: claimed, recorded, tallied |
 //! | `framing`, `headers` | what makes a request readable in one way only |
 //! | `shared` | what every flow shares |
+//! | `fuzzing` | what fuzz targets see of this room |
 //! | `splice`, `stream`, `body`, `decode`, `drain` | the means |
 
 mod accept;
@@ -38,6 +39,8 @@ mod drain;
 mod events;
 mod flow;
 mod framing;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod guards;
 mod headers;
 mod heard;

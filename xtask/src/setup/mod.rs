@@ -53,6 +53,12 @@ pub(crate) fn for_tests(workspace: &Workspace) -> Result<()> {
     peers::install(workspace)
 }
 
+/// What it takes to build the fuzz targets.
+pub(crate) fn for_fuzzing(workspace: &Workspace) -> Result<()> {
+    system::install(workspace, system::FUZZING)?;
+    for_ebpf(workspace).map(|_| ())
+}
+
 /// What the continuous integration checks need besides.
 pub(crate) fn for_checks(workspace: &Workspace) -> Result<()> {
     tools::cargo_deny(workspace)

@@ -44,6 +44,9 @@ pub(super) const RUST: &[Requirement] = &[
     file("/usr/lib/rustlib/src/rust/library/core", "rust-web-src"),
 ];
 
+/// What libFuzzer is compiled with.
+pub(super) const FUZZING: &[Requirement] = &[program("c++", "g++")];
+
 /// What the demonstration uses.
 pub(super) const DEMO: &[Requirement] =
     &[program("openssl", "openssl"), file("/etc/ssl/certs/ca-certificates.crt", "ca-certificates")];

@@ -1,15 +1,13 @@
 //! Any `endpoint` event: what is followed is a path on the same origin.
-#![no_main]
-
 use http::Uri;
-use libfuzzer_sys::fuzz_target;
 use weir::mcp::legacy::endpoint;
 
-fuzz_target!(|data: &[u8]| {
+/// One input.
+pub(crate) fn run(data: &[u8]) {
     let stream = Uri::from_static("https://mcp.example.com/v1/sse");
     if let Ok(path) = endpoint(&stream, data) {
         let absolute = format!("https://mcp.example.com{path}");
         assert!(path.as_str().starts_with('/'));
         assert_eq!(endpoint(&stream, absolute.as_bytes()).as_ref(), Ok(&path));
     }
-});
+}

@@ -1,12 +1,10 @@
 //! Any body: what is taken is JSON, its parts are its own, and every refusal is a message again.
-#![no_main]
-
 use bytes::Bytes;
 use http::HeaderMap;
-use libfuzzer_sys::fuzz_target;
 use weir::mcp::{Asked, Class, Era, Limits, Params, Refusal, classify, parse};
 
-fuzz_target!(|data: &[u8]| {
+/// One input.
+pub(crate) fn run(data: &[u8]) {
     let body = Bytes::copy_from_slice(data);
     let limits = Limits::default();
     let refusal = match parse(&body, &limits) {
@@ -27,4 +25,4 @@ fuzz_target!(|data: &[u8]| {
     if !refusal.body().is_empty() {
         parse(refusal.body(), &Limits { batch: usize::MAX, ..limits }).expect("a refusal is a message");
     }
-});
+}

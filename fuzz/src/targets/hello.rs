@@ -1,10 +1,8 @@
 //! Any first bytes: more of them never turn a verdict around, and a hello's names are what TLS allows.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use weir::tls::{ClientHello, Sniff};
 
-fuzz_target!(|bytes: &[u8]| {
+/// One input.
+pub(crate) fn run(bytes: &[u8]) {
     let whole = ClientHello::sniff(bytes);
     for cut in [bytes.len() / 2, bytes.len().saturating_sub(1)] {
         match ClientHello::sniff(&bytes[..cut]) {
@@ -16,4 +14,4 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(hello.sni.is_none_or(|name| !name.is_empty() && name.len() <= 255));
         assert!(hello.alpn.iter().all(|name| name.len() <= 255));
     }
-});
+}

@@ -1,8 +1,5 @@
 //! Any stream, cut at any byte: nothing is lost, and where it is cut does not change what is read.
-#![no_main]
-
 use bytes::Bytes;
-use libfuzzer_sys::fuzz_target;
 use weir::mcp::SseReader;
 
 const LIMIT: usize = 4096;
@@ -23,11 +20,12 @@ fn read(stream: &[u8], size: usize) -> Option<(Vec<u8>, Vec<Bytes>)> {
     Some((raw, data))
 }
 
-fuzz_target!(|data: &[u8]| {
+/// One input.
+pub(crate) fn run(data: &[u8]) {
     let Some((size, stream)) = data.split_first() else { return };
     let (whole, cut) = (read(stream, stream.len().max(1)), read(stream, usize::from(*size).max(1)));
     if let (Some(whole), Some(cut)) = (whole, cut) {
         assert_eq!(whole.0, stream);
         assert_eq!(whole, cut);
     }
-});
+}

@@ -1,10 +1,7 @@
 //! Any bytes as lines that were delivered, plain or compressed: a line that is taken has one way to be written, and a check
 //! of any file ends with a report that counts no more than the file holds.
-#![no_main]
-
 use std::{fs, sync::LazyLock};
 
-use libfuzzer_sys::fuzz_target;
 use weir::audit::{
     chain::Line,
     verify::{Expectations, verify_files},
@@ -12,7 +9,8 @@ use weir::audit::{
 
 static DIR: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().expect("a directory"));
 
-fuzz_target!(|data: &[u8]| {
+/// One input.
+pub(crate) fn run(data: &[u8]) {
     for bytes in data.split_inclusive(|byte| *byte == b'\n') {
         if let Ok(Line { log, epoch, seq, prev, hash, event }) = Line::parse(bytes) {
             let again = format!(
@@ -26,4 +24,4 @@ fuzz_target!(|data: &[u8]| {
     let report = verify_files(&[file], &Expectations::default(), |_| {}).expect("checked");
     let records: u64 = report.logs.iter().map(|log| log.records).sum();
     assert!(records + report.duplicates <= report.bytes, "{report:?}");
-});
+}
