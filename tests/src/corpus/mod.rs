@@ -3,6 +3,7 @@
 
 mod near;
 mod random;
+pub mod score;
 mod text;
 mod value;
 

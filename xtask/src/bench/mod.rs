@@ -29,6 +29,7 @@ mod judging;
 mod leg;
 mod load;
 mod masking;
+mod presidio;
 mod report;
 mod shipping;
 mod stage;
@@ -81,6 +82,8 @@ enum What {
     Judging,
     /// What masks cost
     Masks,
+    /// The detectors beside Presidio, which is installed for this part alone
+    Presidio,
 }
 
 impl Args {
@@ -101,6 +104,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         What::Judging => return judging::measure(workspace),
         What::Ship | What::Soak => return shipping::measure(workspace, args),
         What::Masks => return masking::measure(workspace),
+        What::Presidio => return presidio::measure(workspace),
     }
     let mut build = workspace.cargo();
     build.args(["build", "--release", "--locked", "--package", "weir", "--package", "weir-tests", "--bins"]);

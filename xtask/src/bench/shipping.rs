@@ -12,7 +12,7 @@ pub(super) fn measure(workspace: &Workspace, args: &Args) -> Result<()> {
     shipping.args(["run", "--release", "--locked", "--package", "weir-tests", "--bin", "shipping", "--"]);
     match args.part {
         What::Soak => shipping.args(["soak", &args.records.to_string(), &args.kills.to_string()]),
-        What::Ship | What::Calls | What::Judging | What::Masks => shipping.arg("bench"),
+        What::Ship | What::Calls | What::Judging | What::Masks | What::Presidio => shipping.arg("bench"),
     };
     Task::new("building the shipper for release, and shipping", "its message is above").run_in_sight(shipping)
 }

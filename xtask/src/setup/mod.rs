@@ -1,6 +1,8 @@
 //! Finds what Weir needs, or installs it: system packages, an eBPF-capable Rust toolchain, cargo tools, and the MCP
 //! peers that tests talk to. Everything but the system packages is kept under `target/`.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use crate::workspace::Workspace;
@@ -42,6 +44,11 @@ pub(crate) fn for_bench(workspace: &Workspace) -> Result<()> {
 /// What the shipper's parts of the benchmark need besides.
 pub(crate) fn for_shipping(workspace: &Workspace) -> Result<()> {
     tools::ferrokinesis(workspace)
+}
+
+/// The Python that has Presidio: 400 MB that only one part of the benchmark needs.
+pub(crate) fn for_presidio(workspace: &Workspace) -> Result<PathBuf> {
+    peers::install_presidio(workspace)
 }
 
 /// What the tests need besides.

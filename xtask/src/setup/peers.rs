@@ -68,6 +68,12 @@ pub(crate) fn install_python(workspace: &Workspace) -> Result<()> {
     install_venv(workspace, "py", "installing the Python SDK, 2.x")
 }
 
+/// Installs Presidio, and returns the Python that has it.
+pub(crate) fn install_presidio(workspace: &Workspace) -> Result<PathBuf> {
+    install_venv(workspace, "presidio", "installing Presidio")?;
+    Ok(workspace.peers().join("presidio/bin/python"))
+}
+
 fn install_venv(workspace: &Workspace, name: &str, what: &str) -> Result<()> {
     let requirements = workspace.peer_sources().join(name).join("requirements.txt");
     let venv = workspace.peers().join(name);
