@@ -3,7 +3,7 @@
 
 use std::{fs, net::SocketAddr};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use weir_tests::{
     fixture::{APP, Agent, ConfigToml, Record, Sdk, Server, ServerKind, Stage},
     raw::client::RawClient,
@@ -30,11 +30,8 @@ struct Call {
 impl Call {
     fn new(tool: &Value, arguments: &Value) -> Self {
         // No arguments are the same as an empty object of them.
-        let is_none = arguments.as_object().is_none_or(serde_json::Map::is_empty) && !arguments.is_string();
-        Self {
-            tool: tool.clone(),
-            arguments: if is_none && !arguments.is_array() { Value::Null } else { arguments.clone() },
-        }
+        let is_empty = arguments.as_object().is_some_and(Map::is_empty);
+        Self { tool: tool.clone(), arguments: if is_empty { Value::Null } else { arguments.clone() } }
     }
 
     fn is_like(&self, other: &Self) -> bool {
@@ -172,5 +169,16 @@ fn what_was_judged_is_what_every_server_parses() {
             "{sdk:?}: {handled} handled, {refused_though_handled} refused"
         );
     }
+    let is_disputed = |number: &usize| {
+        let mut readings = directly.iter().map(|outcomes| &outcomes[*number].handled);
+        let first = readings.next().expect("a server");
+        !readings.all(|reading| match (first, reading) {
+            (Some(first), Some(reading)) => first.is_like(reading),
+            (first, reading) => first.is_none() && reading.is_none(),
+        })
+    };
+    let disputed = (0..bodies.len()).filter(is_disputed).count();
+    println!("without the agent, the servers do not agree on {disputed} of these bodies");
+    assert!(disputed >= 20);
     agent.verify();
 }
