@@ -26,7 +26,7 @@
 //! | `stand_in`, `key` | what stands in place of a value |
 //! | `splice` | the text put together again |
 //!
-//! Fuzzed by `cargo +nightly fuzz run mask` and `… detect` (with `cargo-fuzz`, from the repository's root).
+//! Fuzzed by `cargo xtask fuzz mask` and `… detect`.
 
 mod cursor;
 mod detect;
