@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    Context, Ended, Failure, audit, ca, canary, check, detach, doctor, login, policy, run, schema, status, upgrade,
+    Context, Ended, Failure, audit, ca, canary, catalog, check, detach, doctor, login, policy, run, schema, status, upgrade,
 };
 
 /// Makes every call to an MCP server visible, attributable, governed and signed, without touching the application.
@@ -40,6 +40,8 @@ enum Command {
     Audit(Printing<audit::Args>),
     /// Test and explain policies.
     Policy(Printing<policy::Args>),
+    /// Show and accept what servers' tools, prompts and templates have become.
+    Catalog(Printing<catalog::Args>),
     /// Manage the certificate authority that workloads trust.
     Ca(Printing<ca::Args>),
     /// Connect where only the redirect answers: the agent's watchdog runs it.
@@ -79,6 +81,7 @@ impl Cli {
             Command::Detach(Printing { args, json }) => detach::execute(&args, &context(json)),
             Command::Audit(Printing { args, json }) => audit::execute(&args, &context(json)),
             Command::Policy(Printing { args, json }) => policy::execute(&args, &context(json)),
+            Command::Catalog(Printing { args, json }) => catalog::execute(&args, &context(json)),
             Command::Ca(Printing { args, json }) => ca::execute(&args, &context(json)),
             Command::Canary(args) => canary::execute(&args),
             Command::Schema(args) => schema::execute(&args, &context(true)),

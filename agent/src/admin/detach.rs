@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
     use crate::admin::{
-        protocol::{Reloaded, Status},
+        protocol::{Catalog, CatalogAccepted, CatalogAsk, CatalogEntries, Reloaded, Status},
         server::{AdminSocket, Operations, Peer},
     };
 
@@ -114,6 +114,18 @@ mod tests {
         }
 
         async fn reload_policies(&self) -> Result<Reloaded, String> {
+            Err("not asked for".into())
+        }
+
+        async fn catalog(&self) -> Catalog {
+            unreachable!("nobody asks")
+        }
+
+        async fn catalog_entries(&self, _: CatalogAsk) -> Result<CatalogEntries, String> {
+            Err("not asked for".into())
+        }
+
+        async fn accept_definitions(&self, _: CatalogAsk, _: Peer) -> Result<CatalogAccepted, String> {
             Err("not asked for".into())
         }
 

@@ -5,8 +5,13 @@
 //! | `GET /v1/status` | [`Status`] |
 //! | `POST /v1/detach` | [`Detached`], once the kernel side is gone |
 //! | `POST /v1/policy/reload` | [`Reloaded`] |
+//! | `GET /v1/catalog` | [`Catalog`] |
+//! | `POST /v1/catalog/entries` with a [`CatalogAsk`] | [`CatalogEntries`] |
+//! | `POST /v1/catalog/accept` with a [`CatalogAsk`] | [`CatalogAccepted`], once it is recorded and counts |
 //!
 //! Anything but 200 carries a [`Refused`].
+
+mod catalog;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,6 +19,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::event::Reconciliation;
+pub use self::catalog::{Catalog, CatalogAccepted, CatalogAsk, CatalogEndpoint, CatalogEntries, CatalogEntry};
 pub use crate::{audit::ship::SinkStatus, policy::live::LiveStatus};
 
 /// Path of the request for [`Status`].
@@ -22,6 +28,12 @@ pub(super) const STATUS: &str = "/v1/status";
 pub(super) const DETACH: &str = "/v1/detach";
 /// Path of the request to read the policies again.
 pub(super) const RELOAD: &str = "/v1/policy/reload";
+/// Path of the request for [`Catalog`].
+pub(super) const CATALOG: &str = "/v1/catalog";
+/// Path of the request for [`CatalogEntries`].
+pub(super) const CATALOG_ENTRIES: &str = "/v1/catalog/entries";
+/// Path of the request to accept definitions.
+pub(super) const CATALOG_ACCEPT: &str = "/v1/catalog/accept";
 
 /// How the running agent is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

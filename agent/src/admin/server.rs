@@ -8,16 +8,19 @@ use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::UnixStream, sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use super::socket::BindError;
 use super::{
-    protocol::{DETACH, Detached, RELOAD, Refused, Reloaded, STATUS, Status},
+    protocol::{
+        CATALOG, CATALOG_ACCEPT, CATALOG_ENTRIES, Catalog, CatalogAccepted, CatalogAsk, CatalogEntries, DETACH,
+        Detached, RELOAD, Refused, Reloaded, STATUS, Status,
+    },
     socket::{self, Mode, SocketFile},
 };
 
@@ -25,6 +28,8 @@ use super::{
 const CONNECTIONS: usize = 16;
 /// Longest wait for a request's header.
 const HEADER_PATIENCE: Duration = Duration::from_secs(5);
+/// Largest request body, in bytes.
+const REQUEST: usize = 64 << 10;
 /// Longest life of a connection, which carries one request.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -38,6 +43,19 @@ pub trait Operations: Send + Sync + 'static {
 
     /// Reads the policies again; the error says why they are not taken.
     fn reload_policies(&self) -> impl Future<Output = Result<Reloaded, String>> + Send;
+
+    /// What is known of servers' definitions.
+    fn catalog(&self) -> impl Future<Output = Catalog> + Send;
+
+    /// Definitions in full; the error says that there are none.
+    fn catalog_entries(&self, asked: CatalogAsk) -> impl Future<Output = Result<CatalogEntries, String>> + Send;
+
+    /// Records that definitions are accepted, then accepts them; the error says why not.
+    fn accept_definitions(
+        &self,
+        asked: CatalogAsk,
+        by: Peer,
+    ) -> impl Future<Output = Result<CatalogAccepted, String>> + Send;
 }
 
 /// Who asks, as the kernel says.
@@ -132,7 +150,7 @@ async fn serve_one<O: Operations>(stream: UnixStream, group: Option<u32>, operat
         }
     };
     let answer = async |request: Request<Incoming>| -> Result<_, Infallible> {
-        Ok(if may(peer, group) { route(&request, peer, operations).await } else { forbidden(peer) })
+        Ok(if may(peer, group) { route(request, peer, operations).await } else { forbidden(peer) })
     };
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE).keep_alive(false).max_buf_size(16 << 10);
@@ -151,22 +169,38 @@ fn forbidden(peer: Peer) -> Response<Full<Bytes>> {
     json(StatusCode::FORBIDDEN, &Refused { error })
 }
 
-async fn route<O: Operations>(request: &Request<Incoming>, peer: Peer, operations: &O) -> Response<Full<Bytes>> {
-    match (request.uri().path(), request.method()) {
+async fn route<O: Operations>(request: Request<Incoming>, peer: Peer, operations: &O) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    match (head.uri.path(), &head.method) {
         (STATUS, &Method::GET) => json(StatusCode::OK, &operations.status().await),
-        (DETACH, &Method::POST) => match operations.detach(peer).await {
-            Ok(detached) => json(StatusCode::OK, &detached),
-            Err(error) => json(StatusCode::INTERNAL_SERVER_ERROR, &Refused { error }),
+        (CATALOG, &Method::GET) => json(StatusCode::OK, &operations.catalog().await),
+        (DETACH, &Method::POST) => done(operations.detach(peer).await, StatusCode::INTERNAL_SERVER_ERROR),
+        (RELOAD, &Method::POST) => done(operations.reload_policies().await, StatusCode::CONFLICT),
+        (path @ (CATALOG_ENTRIES | CATALOG_ACCEPT), &Method::POST) => match read(body).await {
+            Err(error) => json(StatusCode::BAD_REQUEST, &Refused { error }),
+            Ok(asked) if path == CATALOG_ENTRIES => {
+                done(operations.catalog_entries(asked).await, StatusCode::NOT_FOUND)
+            }
+            Ok(asked) => done(operations.accept_definitions(asked, peer).await, StatusCode::CONFLICT),
         },
-        (RELOAD, &Method::POST) => match operations.reload_policies().await {
-            Ok(reloaded) => json(StatusCode::OK, &reloaded),
-            Err(error) => json(StatusCode::CONFLICT, &Refused { error }),
-        },
-        (STATUS | DETACH | RELOAD, method) => {
+        (STATUS | DETACH | RELOAD | CATALOG | CATALOG_ENTRIES | CATALOG_ACCEPT, method) => {
             json(StatusCode::METHOD_NOT_ALLOWED, &Refused { error: format!("{method} is not allowed here") })
         }
         (path, _) => json(StatusCode::NOT_FOUND, &Refused { error: format!("there is no {path}") }),
     }
+}
+
+/// What was done, or why not.
+fn done<T: Serialize>(done: Result<T, String>, otherwise: StatusCode) -> Response<Full<Bytes>> {
+    match done {
+        Ok(done) => json(StatusCode::OK, &done),
+        Err(error) => json(otherwise, &Refused { error }),
+    }
+}
+
+async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, String> {
+    let body = Limited::new(body, REQUEST).collect().await.map_err(|error| error.to_string())?;
+    serde_json::from_slice(&body.to_bytes()).map_err(|error| error.to_string())
 }
 
 fn json<T: Serialize>(status: StatusCode, body: &T) -> Response<Full<Bytes>> {

@@ -1,5 +1,6 @@
 //! What a record states, before it is written as OCSF. Payloads arrive here already masked.
 
+mod catalogue;
 mod life;
 mod login;
 mod shadow;
@@ -12,6 +13,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 pub use self::{
+    catalogue::{Catalogue, CatalogueKind, DEFINITIONS, Defined},
     life::Life,
     login::{Login, LoginKind},
     shadow::{Shadow, ShadowKind, Sighting},

@@ -16,7 +16,7 @@ use super::{
         statement::{Attestation, Checkpoint, Host, Interval, KeyChange, Place, Signature, Signed},
     },
     event::{
-        Action, Agent, Call, Counts, EndpointTally, Event, Flow, FlowEnd, Http, HttpRequest, Life, Login, LoginKind,
+        Action, Agent, Call, Catalogue, CatalogueKind, Counts, Defined, EndpointTally, Event, Flow, FlowEnd, Http, HttpRequest, Life, Login, LoginKind,
         Mcp, Outcome, Phase, Reconciliation, Requester, Route, Shadow, ShadowKind, Sighting, StreamEvents, Verdict,
         What, WorkloadTally,
     },
@@ -326,11 +326,35 @@ pub(crate) fn every_kind() -> Vec<Event> {
         Agent::Life(Life::Watched { check: "links", healthy: false, detail: "weir_connect4 is detached".into() }),
         Agent::Life(Life::PoliciesChanged { policy_version: "00ff".into(), policies: 3 }),
         Agent::Life(Life::PoliciesRefused { policy_version: "00ff".into(), reason: "p.cedar:1:1: no".into() }),
+        Agent::Life(Life::Catalogue(catalogue(CatalogueKind::Seen))),
+        Agent::Life(Life::Catalogue(catalogue(CatalogueKind::Changed))),
+        Agent::Life(Life::Catalogue(catalogue(CatalogueKind::Accepted))),
+        Agent::Life(Life::Catalogue(catalogue(CatalogueKind::Lost))),
         Agent::Life(Life::Retired { through_seq: 9, through_hash: Hash::ZERO, segments: 1, bytes: 4096 }),
     ] {
         all.push(event(What::Agent(agent)));
     }
     all
+}
+
+fn catalogue(kind: CatalogueKind) -> Catalogue {
+    let is_new = kind == CatalogueKind::Seen;
+    let defined = Defined {
+        item: "tool".into(),
+        name: "refund".into(),
+        server: "mcp.billing.example.com:443/mcp".into(),
+        fingerprint: "5f78c33274e43fa9de5659265c1d917e25c03722dcb0b8d27db8d5feaa813953".into(),
+        was: (!is_new).then(|| "25c03722dcb0b8d27db8d5feaa8139535f78c33274e43fa9de5659265c1d917e".into()),
+        members: if is_new { Vec::new() } else { vec!["description".into()] },
+    };
+    let is_lost = kind == CatalogueKind::Lost;
+    Catalogue {
+        kind,
+        endpoint: "billing".into(),
+        by: (kind == CatalogueKind::Accepted).then_some(Requester { uid: 0, pid: Some(7), login_uid: Some(1000) }),
+        definitions: if is_lost { Vec::new() } else { vec![defined] },
+        reason: is_lost.then(|| "its digest is not that of its content".into()),
+    }
 }
 
 fn instance() -> HostFacts {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Budget, CallerRule, Credentials, ServerRequests};
+use super::{Budget, CallerRule, Credentials, GuardStance, ServerRequests};
 
 /// `[[endpoint]]`: one registered MCP server.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -44,6 +44,9 @@ pub struct Endpoint {
     /// What the server may ask of its clients.
     #[serde(default)]
     pub server_requests: ServerRequests,
+    /// In the place of `guard.catalogue`, for this endpoint.
+    #[serde(default)]
+    pub catalogue: Option<GuardStance>,
     /// How much of it a workload may use.
     #[serde(default)]
     pub budget: Budget,

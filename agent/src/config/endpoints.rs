@@ -185,6 +185,7 @@ mod tests {
             upstream_ca: None,
             caller: None,
             server_requests: crate::config::ServerRequests::default(),
+            catalogue: None,
             budget: crate::config::Budget::default(),
             credentials: super::super::Credentials::Passthrough,
         }

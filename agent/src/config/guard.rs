@@ -4,17 +4,25 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Config,
+    Config, Endpoint,
     load::{Findings, Step},
     ranges,
 };
 
 /// `[guard]`: watches over what servers say of their tools, and over what their texts hide.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Guard {
     /// Text that a person does not see and a model does: in descriptions of tools, and in results.
     pub instructions: GuardStance,
+    /// Tools, prompts and resource templates whose definition is not what it was when it was first seen.
+    pub catalogue: GuardStance,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self { instructions: GuardStance::Off, catalogue: GuardStance::Alert }
+    }
 }
 
 /// What becomes of a finding.
@@ -75,6 +83,13 @@ impl Budget {
     /// Whether something is bounded.
     pub fn is_any(&self) -> bool {
         *self != Self::default()
+    }
+}
+
+impl Config {
+    /// What becomes of an endpoint's changed definitions.
+    pub fn catalogue_of(&self, endpoint: &Endpoint) -> GuardStance {
+        endpoint.catalogue.unwrap_or(self.guard.catalogue)
     }
 }
 

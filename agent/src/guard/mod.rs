@@ -1,6 +1,6 @@
-//! Guards for what only MCP has: text that hides instructions from people, servers that ask their clients, and budgets. Each
-//! looks at one message and says what it finds; `proxy::guards` asks them in order and does what they say. Nothing here does
-//! I/O, and nothing remembers a payload.
+//! Guards for what only MCP has: text that hides instructions from people, definitions that change, servers that ask their
+//! clients, and budgets. Each looks at one message and says what it finds; `proxy::guards` asks them in order and does what they
+//! say. Nothing here remembers a payload, and only `definitions` does I/O, for what it knows must outlive the agent.
 //!
 //! A finding is told by the verdict of the record that it is about: `guard/<name>` as its policy, and whether the message went on.
 //!
@@ -8,9 +8,11 @@
 //! |---|---|
 //! | `instructions` | invisible characters, direction marks, hidden markup, phrases that address a model |
 //! | `requests` | what a server asks of a client: sampling, elicitation, roots |
+//! | [`definitions`] | tools, prompts and templates that are not what they were when they were first seen |
 //! | `budget` | calls per session, rate, concurrency, size of results |
 
 mod budget;
+pub mod definitions;
 mod instructions;
 mod requests;
 

@@ -84,6 +84,11 @@ impl<'a> Page<'a> {
         named.filter(move |_| is_tools).map(|(name, text)| (name, Annotations::of_entry(text.as_bytes())))
     }
 
+    /// The entries: what names them, where that can be read, and their text.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (Option<&str>, &'a str)> {
+        self.entries.iter().map(|entry| (entry.name.as_deref(), entry.text))
+    }
+
     /// The result without the entries that `question`'s principal may not use; `None` where it may use all. A list that lost
     /// entries is not for others either: its `cacheScope` becomes `private`.
     pub fn visible_to(&self, policies: &Policies, question: &Question<'_>) -> Option<String> {
@@ -105,7 +110,8 @@ impl<'a> Page<'a> {
         if keep.iter().all(|keep| *keep) { None } else { Some(self.keep(&keep)) }
     }
 
-    fn keep(&self, keep: &[bool]) -> String {
+    /// The result with only those entries that `keep` says, in their order; its `cacheScope` is `private` then.
+    pub fn keep(&self, keep: &[bool]) -> String {
         let kept = self.entries.iter().zip(keep).filter(|(_, keep)| **keep).map(|(entry, _)| entry.text);
         let array = format!("[{}]", kept.collect::<Vec<_>>().join(","));
         let mut edits = vec![(self.array.clone(), array.as_str())];

@@ -258,7 +258,7 @@ impl Stream {
         };
         let visible = judge::visible(&self.shared, &call, answer);
         let visible = visible.map(|result| judge::with_result(message, answer, &result));
-        let guarded = guards::response(&self.shared, &call, visible.as_ref().unwrap_or(&message.raw));
+        let guarded = guards::response(&self.shared, &call, visible.as_ref().unwrap_or(&message.raw)).await;
         let said = guarded.as_ref().or(visible.as_ref()).unwrap_or(&message.raw);
         let masked = self.shared.inline(endpoint, call.tool(), said);
         let mut made = self.edits.clone();

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{
     Shared,
     calls::OpenCall,
-    judge,
+    definitions, judge,
     record::{self, ExchangeFacts},
 };
 use crate::{
@@ -57,17 +57,29 @@ pub(super) fn server_request(facts: &ExchangeFacts, method: &str, id: &Id) -> Op
 
 /// What the guards make of a response, as its reader would get it: the verdict is noted with its call. Returns what is delivered
 /// in its place, where one says no.
-pub(super) fn response(shared: &Shared, call: &OpenCall, message: &Bytes) -> Option<Bytes> {
-    #[derive(Deserialize)]
-    struct Answered<'a> {
-        #[serde(borrow)]
-        result: Option<&'a RawValue>,
+pub(super) async fn response(shared: &Shared, call: &OpenCall, message: &Bytes) -> Option<Bytes> {
+    let changed = definitions::compare(shared, call, message).await;
+    let (changed, without) = changed.map_or((None, None), |(finding, without)| (Some(finding), without));
+    let found = inspect(shared, call, without.as_ref().unwrap_or(message));
+    let (found, instead) = found.map_or((None, None), |(finding, instead)| (Some(finding), instead));
+    // The one that changes what is delivered is the one to tell.
+    let denies = |finding: &Finding| finding.permission == Permission::Deny;
+    let told = match (changed, found) {
+        (Some(changed), Some(found)) if denies(&found) && !denies(&changed) => Some(found),
+        (changed, found) => changed.or(found),
+    };
+    if let Some(finding) = told {
+        let _ = call.finding.set(finding);
     }
+    instead.or(without)
+}
+
+/// What the guards that look at one message alone find, and what is delivered in its place, where one says no.
+fn inspect(shared: &Shared, call: &OpenCall, message: &Bytes) -> Option<(Finding, Option<Bytes>)> {
     if !is_watched(shared, &call.facts) {
         return None;
     }
-    let answered: Answered<'_> = serde_json::from_slice(message).ok()?;
-    let result = message.slice_ref(answered.result?.get().as_bytes());
+    let result = result_of(message)?;
     let (finding, instead) = find(shared, call, message, &result)?;
     let asked = match call.tool() {
         Some(_) => Asked::ToolCall { id: &call.id },
@@ -75,8 +87,18 @@ pub(super) fn response(shared: &Shared, call: &OpenCall, message: &Bytes) -> Opt
     };
     let denied = finding.permission == Permission::Deny;
     let instead = denied.then(|| instead.or_else(|| finding.refusal().answer(call.facts.era, &asked))).flatten();
-    let _ = call.finding.set(finding);
-    instead
+    Some((finding, instead))
+}
+
+/// The text of a response's result.
+pub(super) fn result_of(message: &Bytes) -> Option<Bytes> {
+    #[derive(Deserialize)]
+    struct Answered<'a> {
+        #[serde(borrow)]
+        result: Option<&'a RawValue>,
+    }
+    let answered: Answered<'_> = serde_json::from_slice(message).ok()?;
+    Some(message.slice_ref(answered.result?.get().as_bytes()))
 }
 
 /// Whether a guard looks at responses.

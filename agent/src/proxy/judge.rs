@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{
     Shared,
     calls::OpenCall,
-    headers,
+    definitions, headers,
     receive::Received,
     record::{self, ExchangeFacts},
 };
@@ -94,10 +94,17 @@ impl<'a> Admitted<'a> {
 /// Asks the policies about each message of a POST.
 pub(crate) fn messages(shared: &Shared, facts: &ExchangeFacts, body: &Body) -> Sentence {
     let policies = shared.policies.current();
-    let judge = |message: &Message| match message.method() {
-        Some(method) if !policies.is_empty() => one(shared, facts, &policies, message, method),
+    let judge = |message: &Message| {
         // A response is no use of anything: who asked for it was judged elsewhere.
-        _ => Judgement::unasked(),
+        let Some(method) = message.method() else { return Judgement::unasked() };
+        let judgement = match policies.is_empty() {
+            true => Judgement::unasked(),
+            false => one(shared, facts, &policies, message, method),
+        };
+        match (&judgement.refusal, definitions::held(shared, facts, message, method)) {
+            (None, Some(refusal)) => Judgement::refused(&refusal),
+            _ => judgement,
+        }
     };
     let judgements: Vec<Judgement> = body.messages().iter().map(judge).collect();
     let refused = judgements.iter().filter(|judgement| judgement.refusal.is_some()).count();

@@ -35,6 +35,7 @@ mod call;
 mod caller;
 mod calls;
 mod decode;
+mod definitions;
 mod drain;
 mod events;
 mod flow;
@@ -90,6 +91,7 @@ use self::{
     unregistered::Sightings,
     versions::Versions,
 };
+pub(crate) use self::definitions::defined;
 pub use self::{
     ledger::TallyError,
     names::{Addresses, KnownAddress, NamesError},
@@ -101,7 +103,7 @@ use crate::{
     config::{self, Config},
     credentials::{Credentials, Placeholders},
     datapath::{CgroupTree, Datapath, DnsCounts},
-    guard::Budgets,
+    guard::{Budgets, definitions::Definitions},
     identity::{Callers, Workloads},
     mask::{MaskKey, Masks},
     policy::{self, Catalogue},
@@ -148,6 +150,8 @@ pub struct Parts {
     pub mask_key: MaskKey,
     /// Who may do what.
     pub policies: Arc<policy::Live>,
+    /// What servers' tools, prompts and templates were when they were trusted.
+    pub definitions: Arc<Definitions>,
     /// How payloads are kept.
     pub payloads: Payloads,
     /// The log, open.
@@ -200,6 +204,7 @@ impl Proxy {
             masks,
             mask_key,
             policies,
+            definitions,
             payloads,
             log,
             telemetry,
@@ -230,6 +235,7 @@ impl Proxy {
             judges: config.policy != config::Policy::default(),
             catalogue: Catalogue::default(),
             policies,
+            definitions,
             config,
             datapath,
             cgroups,
@@ -294,7 +300,12 @@ impl Proxy {
                 shared.callers.refresh();
                 shared.workloads.refresh();
                 let names = Arc::clone(&shared.names);
-                let _ = tokio::task::spawn_blocking(move || names.sweep()).await;
+                let definitions = Arc::clone(&shared.definitions);
+                let sweep = move || {
+                    names.sweep();
+                    definitions.refresh();
+                };
+                let _ = tokio::task::spawn_blocking(sweep).await;
                 for call in shared.calls.expire(ADRIFT) {
                     shared.end_in_background(call, Outcome::Broken);
                 }

@@ -326,6 +326,11 @@ impl Shared {
         self.excerpt(self.mask(endpoint, tool, raw).text.as_bytes())
     }
 
+    /// A text beside a message, as it may be kept: detectors look at it.
+    pub(super) fn masked_text(&self, endpoint: &str, text: &str) -> String {
+        self.masks.for_call(endpoint, None).plain(text, &self.mask_key).text.into_owned()
+    }
+
     /// What is kept of the HTTP request besides its message: detectors look at it too.
     fn masked_http(&self, facts: &ExchangeFacts, tool: Option<&str>) -> HttpRequest {
         let selected = self.masks.for_call(facts.endpoint.name(), tool);
@@ -337,7 +342,8 @@ impl Shared {
         }
     }
 
-    fn mask<'t>(&self, endpoint: &str, tool: Option<&str>, raw: &'t [u8]) -> Masked<'t> {
+    /// A message as it may be kept.
+    pub(super) fn mask<'t>(&self, endpoint: &str, tool: Option<&str>, raw: &'t [u8]) -> Masked<'t> {
         // A message was parsed before it got here, so it is text; what is not is not kept.
         let text = std::str::from_utf8(raw).unwrap_or_default();
         self.masks.for_call(endpoint, tool).apply(text, &self.mask_key)

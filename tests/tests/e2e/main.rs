@@ -9,6 +9,7 @@ mod attribution_gone;
 mod binding;
 mod callers;
 mod cancel;
+mod catalogue;
 mod clients;
 mod compression;
 mod container;

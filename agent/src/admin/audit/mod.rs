@@ -1,6 +1,5 @@
 //! `weir audit`: shows, searches, checks and exports the log, with nothing but its directory.
 
-mod clean;
 mod export;
 mod filter;
 mod key;
@@ -24,7 +23,7 @@ pub use self::print::Printer;
 use self::{
     export::ExportArgs, key::KeyArgs, query::QueryArgs, replay::ReplayArgs, tail::TailArgs, verify::VerifyArgs,
 };
-use super::{Context, Ended, Failure};
+use super::{Context, Ended, Failure, clean};
 use crate::audit::{
     chain::{Line, Malformed},
     head::HeadError,

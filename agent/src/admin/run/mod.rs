@@ -5,6 +5,7 @@
 //! what would be redirected is denied. The programs stay attached: a stopped agent leaves registered endpoints
 //! unreachable, not unwatched. `weir detach` removes them.
 
+mod catalog;
 mod ending;
 mod numbers;
 mod operations;
@@ -37,7 +38,7 @@ use self::{
     numbers::Numbers,
     operations::Running,
     origin::{Begun, Origin},
-    parts::{certificate_hosts, payloads, scope, verifiers, workloads},
+    parts::{certificate_hosts, definitions, payloads, scope, verifiers, workloads},
     pulse::Pulse,
     reporting::Reporting,
     watchdog::Watchdog,
@@ -130,6 +131,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     let credentials = Credentials::new(&config).map_err(failed)?;
     let masks = Masks::compile(&config.masks).map_err(failed)?;
     let policies = Arc::new(policy::Live::load(&config.policy).map_err(failed)?);
+    let (definitions, lost) = definitions(&config)?;
     let cgroups = Arc::new(CgroupTree::open(&config.intercept.base).map_err(failed)?);
     let scope = scope(&config, &cgroups)?;
     let options = LogOptions::from_config(&config).map_err(failed)?;
@@ -177,6 +179,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         masks,
         mask_key,
         policies: Arc::clone(&policies),
+        definitions: Arc::clone(&definitions),
         payloads: payloads(&config.audit, digest_key, &log.status().log),
         log: log.clone(),
         telemetry: reporting.telemetry.clone(),
@@ -197,6 +200,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         let since = (&*config.state_dir, &*options.boot_id);
         LoginServer::new(login, socket, callers, workloads, log.clone(), since)
     });
+    catalog::begin(&definitions, &log, lost).await?;
     datapath.set_fail_open(config.intercept.on_failure == OnFailure::Open).map_err(failed)?;
     // Taking over, at once: the other agent has stopped saying that it is alive.
     let early = predecessor.is_some().then(|| Pulse::start(datapath.clone(), log.clone()));
@@ -238,6 +242,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         namespaces: namespaces.clone(),
         minter: Arc::clone(&minter),
         policies: Arc::clone(&policies),
+        definitions,
         health: health.clone(),
         started: Instant::now(),
     });

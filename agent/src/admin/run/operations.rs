@@ -7,12 +7,12 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{policies, watchdog::Health};
+use super::{catalog, policies, watchdog::Health};
 use crate::{
     admin::{
         detach::{login_uid, record_and_detach},
         protocol::{
-            self, CaStatus, CheckStatus, Detached, DnsStatus, EndpointStatus, FlowsStatus, ListenerStatus, LogStatus,
+            self, CaStatus, Catalog, CatalogAccepted, CatalogAsk, CatalogEntries, CheckStatus, Detached, DnsStatus, EndpointStatus, FlowsStatus, ListenerStatus, LogStatus,
             Status, UnregisteredStatus,
         },
         server::{Operations, Peer},
@@ -25,6 +25,7 @@ use crate::{
     },
     config::{Config, OnFull, TcpScope},
     datapath::{Datapath, DnsCounts, EndpointCounts, EndpointIndex},
+    guard::definitions::Definitions,
     policy::{Live, live::Reloaded},
     proxy::{Addresses, Namespaces, NamespacesStatus, Proxy, ShadowStatus},
     tls::Minter,
@@ -41,6 +42,7 @@ pub(super) struct Running {
     pub(super) namespaces: Namespaces,
     pub(super) minter: Arc<Minter>,
     pub(super) policies: Arc<Live>,
+    pub(super) definitions: Arc<Definitions>,
     pub(super) health: Health,
     pub(super) started: Instant,
 }
@@ -148,6 +150,10 @@ impl Running {
     }
 }
 
+fn requester(Peer { uid, gid: _, pid }: Peer) -> Requester {
+    Requester { uid, pid, login_uid: pid.and_then(login_uid) }
+}
+
 impl Operations for Running {
     async fn status(&self) -> Status {
         let log = self.log.status();
@@ -195,9 +201,20 @@ impl Operations for Running {
         }
     }
 
+    async fn catalog(&self) -> Catalog {
+        catalog::list(&self.definitions)
+    }
+
+    async fn catalog_entries(&self, asked: CatalogAsk) -> Result<CatalogEntries, String> {
+        catalog::entries(&self.definitions, &asked)
+    }
+
+    async fn accept_definitions(&self, asked: CatalogAsk, by: Peer) -> Result<CatalogAccepted, String> {
+        catalog::accept(&self.definitions, &self.log, &asked, requester(by)).await
+    }
+
     async fn detach(&self, by: Peer) -> Result<Detached, String> {
-        let Peer { uid, gid: _, pid } = by;
-        let by = Requester { uid, pid, login_uid: pid.and_then(login_uid) };
+        let by = requester(by);
         // Or the watchdog would attach again what is detached.
         self.health.hands_off(true);
         let detached = record_and_detach(&self.log, &self.config.intercept.bpffs, by).await;

@@ -14,6 +14,7 @@ use crate::{
     },
     config::{self, Config, Oversized},
     datapath::{CgroupPath, CgroupTree, Scope},
+    guard::definitions::{Definitions, Lost},
     identity::Workloads,
     tls::{Upstream, Upstreams},
     trust::Authority,
@@ -53,6 +54,13 @@ pub(super) fn payloads(config: &config::Audit, key: DigestKey, log: &LogId) -> P
         (Oversized::Truncate | Oversized::S3, _) => Longer::Cut,
     };
     Payloads::new(key, config.payload_bytes).keeping(longer)
+}
+
+/// What is known of servers' definitions, and where that was damaged.
+pub(super) fn definitions(config: &Config) -> Result<(Arc<Definitions>, Vec<Lost>), Failure> {
+    let stances = config.endpoints.iter().map(|endpoint| (endpoint.name.as_str(), config.catalogue_of(endpoint)));
+    let (known, lost) = Definitions::open(&config.state_dir.join("catalogue"), stances).map_err(failed)?;
+    Ok((Arc::new(known), lost))
 }
 
 /// From kernel facts to workloads.

@@ -49,6 +49,18 @@ impl Operations for Remembering {
     async fn reload_policies(&self) -> Result<Reloaded, String> {
         Err("p.cedar:1:1: no".into())
     }
+
+    async fn catalog(&self) -> Catalog {
+        Catalog { time: jiff::Timestamp::UNIX_EPOCH, endpoints: Vec::new() }
+    }
+
+    async fn catalog_entries(&self, asked: CatalogAsk) -> Result<CatalogEntries, String> {
+        Err(format!("there is no {}", asked.endpoint))
+    }
+
+    async fn accept_definitions(&self, asked: CatalogAsk, _: Peer) -> Result<CatalogAccepted, String> {
+        Err(format!("nothing waits at {}", asked.endpoint))
+    }
 }
 
 /// A server in a directory of its own, which lets this user in.

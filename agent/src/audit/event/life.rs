@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use super::Catalogue;
 use crate::audit::chain::Hash;
 
 /// See the module.
@@ -70,4 +71,6 @@ pub enum Life {
         /// What is wrong with the new ones, with its place.
         reason: String,
     },
+    /// Definitions of tools, prompts and templates.
+    Catalogue(Catalogue),
 }

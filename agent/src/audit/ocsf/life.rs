@@ -1,8 +1,8 @@
 //! How the agent's life is said in OCSF.
 
 use super::{
-    super::event::Life,
-    parts::{Lifecycle, Retired},
+    super::event::{Catalogue, CatalogueKind, Life, Requester},
+    parts::{CataloguePart, Lifecycle, Retired},
     record::{Severity, Status},
 };
 
@@ -75,7 +75,36 @@ pub(super) fn say(life: &Life) -> Said<'_> {
                 lifecycle,
             )
         }
+        Life::Catalogue(catalogue) => say_of_catalogue(catalogue),
     }
+}
+
+fn say_of_catalogue(catalogue: &Catalogue) -> Said<'_> {
+    let Catalogue { kind, endpoint, by, definitions, reason } = catalogue;
+    let count = definitions.len();
+    let (id, name, kind, message) = match kind {
+        CatalogueKind::Seen => (1, "Install", "catalogue_seen", format!("{count} definitions first seen at {endpoint}")),
+        CatalogueKind::Changed => {
+            (99, "Change", "catalogue_changed", format!("{count} definitions at {endpoint} are not as they were trusted"))
+        }
+        CatalogueKind::Accepted => {
+            let who = by.map_or_else(String::new, |by| format!(" by uid {}", by.uid));
+            (99, "Accept", "catalogue_accepted", format!("{count} definitions at {endpoint} were accepted{who}"))
+        }
+        CatalogueKind::Lost => {
+            (99, "Lose", "catalogue_lost", format!("what was known of the definitions at {endpoint} is lost"))
+        }
+    };
+    let lifecycle = Lifecycle {
+        kind,
+        reason: reason.as_deref(),
+        uid: by.map(|by| by.uid),
+        pid: by.and_then(|Requester { pid, .. }| pid),
+        login_uid: by.and_then(|by| by.login_uid),
+        catalogue: Some(CataloguePart { endpoint, definitions }),
+        ..Lifecycle::default()
+    };
+    (id, name, message, lifecycle)
 }
 
 /// How it is rated.
@@ -88,6 +117,12 @@ pub(super) fn rate(life: &Life) -> (Severity, Status) {
         | Life::PoliciesChanged { .. } => (Severity::Informational, Status::Success),
         Life::KeptOn { .. } | Life::Drained { .. } => (Severity::Medium, Status::Success),
         Life::PoliciesRefused { .. } => (Severity::Medium, Status::Failure(Some("refused"))),
+        Life::Catalogue(catalogue) => match catalogue.kind {
+            CatalogueKind::Seen => (Severity::Informational, Status::Success),
+            CatalogueKind::Accepted => (Severity::Medium, Status::Success),
+            CatalogueKind::Changed => (Severity::Medium, Status::Failure(Some("changed"))),
+            CatalogueKind::Lost => (Severity::Medium, Status::Failure(Some("lost"))),
+        },
         Life::FailedOpen { .. } | Life::Watched { .. } => (Severity::Medium, Status::Failure(Some("unwatched"))),
     }
 }

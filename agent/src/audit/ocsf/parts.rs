@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::super::{
     chain::Hash,
-    event::{FlowEnd, HttpRequest, Mcp, Phase, Route, Shadow},
+    event::{Defined, FlowEnd, HttpRequest, Mcp, Phase, Route, Shadow},
 };
 use crate::identity::{Process, Workload};
 
@@ -277,8 +277,22 @@ pub(super) struct Lifecycle<'a> {
     pub(super) policy_version: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) policy_count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) catalogue: Option<CataloguePart<'a>>,
     #[serde(flatten)]
     pub(super) retired: Option<Retired<'a>>,
+}
+
+/// What is said of an endpoint's definitions.
+#[derive(Debug, Serialize)]
+pub(super) struct CataloguePart<'a> {
+    pub(super) endpoint: &'a str,
+    #[serde(skip_serializing_if = "no_definitions")]
+    pub(super) definitions: &'a [Defined],
+}
+
+fn no_definitions(definitions: &&[Defined]) -> bool {
+    definitions.is_empty()
 }
 
 /// What of the log's front is deleted.

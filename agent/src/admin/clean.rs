@@ -13,6 +13,19 @@ pub(super) fn clean_lines(text: &str) -> String {
     text.chars().map(|char| if matches!(char, '\n' | '\t') { char } else { visible(char) }).collect()
 }
 
+/// `text` with what cannot be seen, or steers a terminal, written out as an escape; tabs too, line breaks not.
+pub(super) fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '\n' => shown.push('\n'),
+            char if visible(char) == char => shown.push(char),
+            char => shown.extend(char.escape_unicode()),
+        }
+    }
+    shown
+}
+
 /// `text` cleaned, cut with an ellipsis when longer than `width` characters.
 pub(super) fn cut(text: &str, width: usize) -> String {
     let mut chars = text.chars().map(visible);
