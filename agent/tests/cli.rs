@@ -165,7 +165,8 @@ fn help_lists_what_exists() {
         assert_eq!(ran.code, Some(0), "{command}: {ran:?}");
     }
     assert!(
-        listed.is_superset(&["audit", "ca", "catalog", "check", "doctor", "login", "logout", "policy", "status"].into()),
+        listed
+            .is_superset(&["audit", "ca", "catalog", "check", "doctor", "login", "logout", "policy", "status"].into()),
         "{listed:?}"
     );
     let later = ["approvals", "top"];

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::{
-    Context, Ended, Failure, audit, ca, canary, catalog, check, detach, doctor, login, policy, run, schema, status, upgrade,
+    Context, Ended, Failure, audit, ca, canary, catalog, check, detach, doctor, login, policy, run, schema, status,
+    upgrade,
 };
 
 /// Makes every call to an MCP server visible, attributable, governed and signed, without touching the application.

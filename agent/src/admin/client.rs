@@ -104,7 +104,8 @@ pub(super) fn wait<T>(answer: impl Future<Output = T>) -> Result<T, Failure> {
 }
 
 fn body_of(socket: &Path, asked: &impl Serialize) -> Result<Bytes, ClientError> {
-    let broken = |error: serde_json::Error| ClientError::Broken { socket: socket.to_owned(), reason: error.to_string() };
+    let broken =
+        |error: serde_json::Error| ClientError::Broken { socket: socket.to_owned(), reason: error.to_string() };
     serde_json::to_vec(asked).map(Bytes::from).map_err(broken)
 }
 
@@ -125,12 +126,7 @@ async fn say<T: DeserializeOwned>(socket: &Path, method: Method, path: &str, bod
     })
 }
 
-async fn exchange(
-    socket: &Path,
-    method: Method,
-    path: &str,
-    body: Bytes,
-) -> Result<(StatusCode, Bytes), ClientError> {
+async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), ClientError> {
     let broken = |reason: String| ClientError::Broken { socket: socket.to_owned(), reason };
     let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning(socket.to_owned()),

@@ -18,8 +18,8 @@ use std::net::{IpAddr, SocketAddr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::audit::event::Reconciliation;
 pub use self::catalog::{Catalog, CatalogAccepted, CatalogAsk, CatalogEndpoint, CatalogEntries, CatalogEntry};
+use crate::audit::event::Reconciliation;
 pub use crate::{audit::ship::SinkStatus, policy::live::LiveStatus};
 
 /// Path of the request for [`Status`].

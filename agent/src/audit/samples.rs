@@ -16,9 +16,9 @@ use super::{
         statement::{Attestation, Checkpoint, Host, Interval, KeyChange, Place, Signature, Signed},
     },
     event::{
-        Action, Agent, Call, Catalogue, CatalogueKind, Counts, Defined, EndpointTally, Event, Flow, FlowEnd, Http, HttpRequest, Life, Login, LoginKind,
-        Mcp, Outcome, Phase, Reconciliation, Requester, Route, Shadow, ShadowKind, Sighting, StreamEvents, Verdict,
-        What, WorkloadTally,
+        Action, Agent, Call, Catalogue, CatalogueKind, Counts, Defined, EndpointTally, Event, Flow, FlowEnd, Http,
+        HttpRequest, Life, Login, LoginKind, Mcp, Outcome, Phase, Reconciliation, Requester, Route, Shadow, ShadowKind,
+        Sighting, StreamEvents, Verdict, What, WorkloadTally,
     },
     head::{Head, HeadFile},
     payload::{DigestKey, Payload, Payloads},

@@ -163,8 +163,7 @@ impl List<'_> {
 
     /// What is doubted where nothing can be remembered: all that is not trusted already.
     fn unremembered(&self, shared: &Shared) -> Vec<Option<Doubt>> {
-        let is_settled =
-            |entry: &Option<Listed>| entry.as_ref().is_some_and(|entry| self.is_settled(shared, entry));
+        let is_settled = |entry: &Option<Listed>| entry.as_ref().is_some_and(|entry| self.is_settled(shared, entry));
         self.entries.iter().map(|entry| (!is_settled(entry)).then_some(Doubt::Unremembered)).collect()
     }
 }
@@ -197,12 +196,7 @@ pub(crate) fn defined(entry: &Entry, fingerprint: Fingerprint) -> Defined {
     }
 }
 
-async fn record(
-    shared: &Shared,
-    kind: CatalogueKind,
-    endpoint: &str,
-    definitions: Vec<Defined>,
-) -> Result<(), String> {
+async fn record(shared: &Shared, kind: CatalogueKind, endpoint: &str, definitions: Vec<Defined>) -> Result<(), String> {
     for definitions in definitions.chunks(DEFINITIONS) {
         let (endpoint, definitions) = (endpoint.to_owned(), definitions.to_vec());
         let life = Life::Catalogue(Catalogue { kind, endpoint, by: None, definitions, reason: None });

@@ -80,6 +80,7 @@ use std::{
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::definitions::defined;
 use self::{
     calls::Calls,
     drain::Drain,
@@ -91,7 +92,6 @@ use self::{
     unregistered::Sightings,
     versions::Versions,
 };
-pub(crate) use self::definitions::defined;
 pub use self::{
     ledger::TallyError,
     names::{Addresses, KnownAddress, NamesError},

@@ -117,12 +117,16 @@ fn a_changed_tool_is_denied_until_it_is_accepted() {
 
     offers(&server, "Adds.\u{202e}\u{1b}[2J");
     let left = list(&scene, "tools/list");
-    assert_eq!((names(&left), &left["cacheScope"], &left["nextCursor"]), (vec!["sub"], &json!("private"), &json!("more")));
+    assert_eq!(
+        (names(&left), &left["cacheScope"], &left["nextCursor"]),
+        (vec!["sub"], &json!("private"), &json!("more"))
+    );
     assert_eq!(list(&scene, "prompts/list")["prompts"], json!([]));
     assert_eq!(list(&scene, "resources/templates/list")["resourceTemplates"], json!([]));
     let before = server.seen().len();
     assert!(is_denied(&call(&scene, "add")), "a client may have kept the list");
-    let prompt = ask(&scene, &json!({ "jsonrpc": "2.0", "id": 3, "method": "prompts/get", "params": { "name": "ask" } }));
+    let prompt =
+        ask(&scene, &json!({ "jsonrpc": "2.0", "id": 3, "method": "prompts/get", "params": { "name": "ask" } }));
     assert!(prompt["error"]["message"].as_str().is_some_and(|said| said.contains("guard/rug-pull")), "{prompt}");
     assert_eq!(server.seen().len(), before, "nothing of it was sent");
     assert!(!is_denied(&call(&scene, "sub")));

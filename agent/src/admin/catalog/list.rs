@@ -68,7 +68,11 @@ impl fmt::Display for CatalogEndpoint {
             write!(f, "\n  WHAT WAS TRUSTED IS LOST: nothing is trusted until `weir catalog accept {endpoint} --all`")?;
         }
         if !entries.is_empty() {
-            write!(f, "\n  STATE    KIND      {} FIRST SEEN           CHANGED              FINGERPRINT   SERVER", column("NAME", 28))?;
+            write!(
+                f,
+                "\n  STATE    KIND      {} FIRST SEEN           CHANGED              FINGERPRINT   SERVER",
+                column("NAME", 28)
+            )?;
         }
         entries.iter().try_for_each(|entry| write!(f, "\n  {entry}"))
     }

@@ -59,9 +59,15 @@ fn show(entry: &Entry, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Some(trusted) => differences(trusted, offered, f)?,
         None => whole(offered, f)?,
     }
-    write!(f, "\n\nto trust what is offered: weir catalog accept ENDPOINT NAME --fingerprint {}", short(offered.fingerprint))?;
+    write!(
+        f,
+        "\n\nto trust what is offered: weir catalog accept ENDPOINT NAME --fingerprint {}",
+        short(offered.fingerprint)
+    )?;
     match trusted.first() {
-        Some(trusted) => write!(f, "\nto stay with what was trusted: the same with --fingerprint {}", short(trusted.fingerprint)),
+        Some(trusted) => {
+            write!(f, "\nto stay with what was trusted: the same with --fingerprint {}", short(trusted.fingerprint))
+        }
         None => Ok(()),
     }
 }

@@ -26,7 +26,11 @@ const DIGITS: usize = 8;
 /// As the log's.
 pub(super) async fn begin(definitions: &Definitions, log: &Log, lost: Vec<Lost>) -> Result<(), Failure> {
     for Lost { endpoint, reason } in lost {
-        tracing::error!(endpoint, reason, "what was known of an endpoint's definitions is lost: accept them anew (weir catalog)");
+        tracing::error!(
+            endpoint,
+            reason,
+            "what was known of an endpoint's definitions is lost: accept them anew (weir catalog)"
+        );
         let (kind, reason) = (CatalogueKind::Lost, Some(reason));
         let catalogue = Catalogue { kind, endpoint, by: None, definitions: Vec::new(), reason };
         record_life(log, Life::Catalogue(catalogue)).await.map_err(failed)?;
@@ -81,10 +85,11 @@ pub(super) async fn accept(
     let mut edit = edit.ok_or_else(|| unwatched(endpoint))?;
     let accepted = edit.would_accept(which);
     if accepted.is_empty() && !(edit.is_lost() && *which == Which::default()) {
-        return Err(format!("nothing of {endpoint} waits to be accepted as asked; weir catalog list {endpoint} shows what does"));
+        return Err(format!(
+            "nothing of {endpoint} waits to be accepted as asked; weir catalog list {endpoint} shows what does"
+        ));
     }
-    let decided: Vec<Defined> =
-        accepted.iter().map(|accepted| defined(&accepted.entry, accepted.trusted)).collect();
+    let decided: Vec<Defined> = accepted.iter().map(|accepted| defined(&accepted.entry, accepted.trusted)).collect();
     for definitions in decided.chunks(DEFINITIONS) {
         let (kind, definitions) = (CatalogueKind::Accepted, definitions.to_vec());
         let catalogue = Catalogue { kind, endpoint: endpoint.clone(), by: Some(by), definitions, reason: None };

@@ -12,8 +12,8 @@ use crate::{
     admin::{
         detach::{login_uid, record_and_detach},
         protocol::{
-            self, CaStatus, Catalog, CatalogAccepted, CatalogAsk, CatalogEntries, CheckStatus, Detached, DnsStatus, EndpointStatus, FlowsStatus, ListenerStatus, LogStatus,
-            Status, UnregisteredStatus,
+            self, CaStatus, Catalog, CatalogAccepted, CatalogAsk, CatalogEntries, CheckStatus, Detached, DnsStatus,
+            EndpointStatus, FlowsStatus, ListenerStatus, LogStatus, Status, UnregisteredStatus,
         },
         server::{Operations, Peer},
     },

@@ -83,10 +83,15 @@ fn say_of_catalogue(catalogue: &Catalogue) -> Said<'_> {
     let Catalogue { kind, endpoint, by, definitions, reason } = catalogue;
     let count = definitions.len();
     let (id, name, kind, message) = match kind {
-        CatalogueKind::Seen => (1, "Install", "catalogue_seen", format!("{count} definitions first seen at {endpoint}")),
-        CatalogueKind::Changed => {
-            (99, "Change", "catalogue_changed", format!("{count} definitions at {endpoint} are not as they were trusted"))
+        CatalogueKind::Seen => {
+            (1, "Install", "catalogue_seen", format!("{count} definitions first seen at {endpoint}"))
         }
+        CatalogueKind::Changed => (
+            99,
+            "Change",
+            "catalogue_changed",
+            format!("{count} definitions at {endpoint} are not as they were trusted"),
+        ),
         CatalogueKind::Accepted => {
             let who = by.map_or_else(String::new, |by| format!(" by uid {}", by.uid));
             (99, "Accept", "catalogue_accepted", format!("{count} definitions at {endpoint} were accepted{who}"))

@@ -287,7 +287,9 @@ mod tests {
                 format!("{{ {} }}", members.join(" , "))
             }
             Value::String(text) => escaped(text),
-            Value::Number(number) if number.as_i64().is_some_and(|n| n.unsigned_abs() < 1 << 50) => format!("{number}.0e0"),
+            Value::Number(number) if number.as_i64().is_some_and(|n| n.unsigned_abs() < 1 << 50) => {
+                format!("{number}.0e0")
+            }
             other => other.to_string(),
         }
     }

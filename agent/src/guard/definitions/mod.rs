@@ -225,13 +225,7 @@ impl Shelf {
                 }
             }
         };
-        let shelf = Self {
-            file,
-            stance,
-            known: Mutex::default(),
-            held: ArcSwap::default(),
-            writing: Arc::default(),
-        };
+        let shelf = Self { file, stance, known: Mutex::default(), held: ArcSwap::default(), writing: Arc::default() };
         shelf.know(Arc::new(book), stamp);
         Ok((shelf, damage))
     }
@@ -243,10 +237,9 @@ impl Shelf {
     /// From now on this is what is known.
     fn know(&self, book: Arc<Book>, stamp: Option<Stamp>) {
         let held = match self.stance {
-            GuardStance::Deny => Held {
-                waiting: book.waiting(),
-                only: book.lost.then(|| book.entries.keys().copied().collect()),
-            },
+            GuardStance::Deny => {
+                Held { waiting: book.waiting(), only: book.lost.then(|| book.entries.keys().copied().collect()) }
+            }
             GuardStance::Off | GuardStance::Alert => Held::default(),
         };
         self.held.store(Arc::new(held));

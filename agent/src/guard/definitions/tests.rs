@@ -245,7 +245,8 @@ async fn what_a_mask_hides_is_not_kept() {
     let site = Site::new();
     let (known, _) = site.agent(GuardStance::Alert);
     let (definition, masked) = (tool("Ask anna@example.com."), tool("Ask [email]."));
-    let offered = Offered { name: "anna@example.com", shown: "[email]", definition: &definition, masked: Some(&masked) };
+    let offered =
+        Offered { name: "anna@example.com", shown: "[email]", definition: &definition, masked: Some(&masked) };
     let mut edit = known.edit(ENDPOINT).await.unwrap().unwrap();
     edit.note(HERE, "s", Item::Tool, offered, Timestamp::now());
     edit.keep().await.unwrap();
