@@ -32,6 +32,7 @@ mod kms;
 mod leaks;
 mod legacy;
 mod life;
+mod lists;
 mod login;
 mod masking;
 mod names;

@@ -82,7 +82,7 @@ impl fmt::Display for CatalogEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { item, name, server, waits, first_seen, changed, trusted, offered, members } = self;
         let state = if *waits { "changed" } else { "trusted" };
-        let fingerprint = offered.or(*trusted).map(short).unwrap_or_default();
+        let fingerprint = offered.or(*trusted).as_ref().map(short).unwrap_or_default();
         let (item, name) = (item.as_str(), column(name, 28));
         write!(f, "{state:<8} {item:<9} {name} {first_seen:.0} {changed:.0} {fingerprint:<12}  {}", clean(server))?;
         if members.is_empty() { Ok(()) } else { write!(f, "  ({})", clean(&members.join(", "))) }

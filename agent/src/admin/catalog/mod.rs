@@ -48,6 +48,6 @@ fn ask<T>(context: &Context, ask: impl AsyncFnOnce(&std::path::Path) -> Result<T
 }
 
 /// The beginning of a fingerprint, enough to tell forms apart.
-fn short(fingerprint: impl ToString) -> String {
+fn short(fingerprint: &impl ToString) -> String {
     fingerprint.to_string().chars().take(12).collect()
 }

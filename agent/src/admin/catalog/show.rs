@@ -62,11 +62,11 @@ fn show(entry: &Entry, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(
         f,
         "\n\nto trust what is offered: weir catalog accept ENDPOINT NAME --fingerprint {}",
-        short(offered.fingerprint)
+        short(&offered.fingerprint)
     )?;
     match trusted.first() {
         Some(trusted) => {
-            write!(f, "\nto stay with what was trusted: the same with --fingerprint {}", short(trusted.fingerprint))
+            write!(f, "\nto stay with what was trusted: the same with --fingerprint {}", short(&trusted.fingerprint))
         }
         None => Ok(()),
     }
@@ -89,7 +89,7 @@ fn differences(trusted: &Form, offered: &Form, f: &mut fmt::Formatter<'_>) -> fm
         write!(f, "\n\n{}:", clean(name))?;
         let lines = |said: Option<&Said>| said.map(diff::lines).unwrap_or_default();
         let compared = diff::compare(&lines(was), &lines(is));
-        if compared.iter().all(|line| line.is_same()) {
+        if compared.iter().all(diff::Line::is_same) {
             write!(f, "\n    (differs in what is masked, or beyond what is kept)")?;
         }
         compared.iter().try_for_each(|line| write!(f, "\n  {line}"))?;
