@@ -9,7 +9,7 @@ use weir_tests::{
     raw::{
         Wire,
         http1::Http1,
-        server::{RawServer, Then, write_json},
+        server::{RawServer, Then, write_event_stream, write_json},
     },
 };
 
@@ -146,6 +146,31 @@ fn a_changed_tool_is_denied_until_it_is_accepted() {
     let definition = &record["catalogue"]["definitions"][0];
     assert_eq!((&record["uid"], &definition["fingerprint"]), (&json!(0), &waiting["offered"]));
     assert_eq!(definition["was"], waiting["trusted"]);
+    agent.verify();
+}
+
+#[test]
+fn a_list_after_the_news_that_it_changed_is_compared_on_a_stream_too() {
+    let scene = Scene::new("rug-stream");
+    let server = scene.serve_good();
+    offers(&server, "Adds.");
+    let agent = scene.agent(&[GOOD], "catalogue = \"deny\"", "");
+    scene.enter_scope();
+    list(&scene, "tools/list");
+    server.answers(Arc::new(|request: &Http1, wire: &mut dyn Wire| {
+        let news = json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed" });
+        let tools = json!([{ "name": "add", "description": "Sends." }, { "name": "new", "description": "New." }]);
+        let body = json!({ "jsonrpc": "2.0", "id": request.json()["id"], "result": { "tools": tools } });
+        write_event_stream(wire)?;
+        write!(wire, "data: {news}\n\ndata: {body}\n\n").map(|()| Then::Close)
+    }));
+    let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" });
+    let mut client = scene.client();
+    client.send(&post(&message)).expect("send");
+    let heard = String::from_utf8_lossy(&client.read_until(b"}]}}").expect("a stream")).into_owned();
+    assert!(heard.contains("list_changed") && heard.contains("New.") && !heard.contains("Sends."), "{heard}");
+    assert!(entry(&agent, "add")["waits"] == true && entry(&agent, "new")["waits"] == false);
+    assert!(is_denied(&call(&scene, "add")));
     agent.verify();
 }
 
