@@ -43,7 +43,7 @@ CREATE EXTERNAL TABLE records_raw (
     reconciliation:string,
     signing_key:string,
     verdict:struct<action:string,approval_id:string,approver:string,policy:string,reason:string,version:string>,
-    workload:struct<cgroup:string,cgroup_id:bigint,container:struct<id:string,image:string,name:string,runtime:string,task:struct<arn:string,cluster:string,family:string,revision:string>>,id:string,kind:string,name:string,pod:struct<labels:array<string>,name:string,namespace:string,owner:struct<kind:string,name:string>,service_account:string,uid:string>,process:struct<audit_session:bigint,comm:string,exe:string,pid:bigint,started_ns:bigint,uid:bigint>,unit:string>>
+    workload:struct<cgroup:string,cgroup_id:bigint,container:struct<id:string,image:string,name:string,runtime:string,task:struct<arn:string,cluster:string,family:string,revision:string>>,id:string,kind:string,name:string,pod:struct<labels:array<string>,name:string,namespace:string,owner:struct<kind:string,name:string>,service_account:string,uid:string>,process:struct<audit_session:bigint,comm:string,exe:string,pid:bigint,started_ns:bigint,uid:bigint>,spiffe_id:string,unit:string>>
 )
 PARTITIONED BY (day string)
 ROW FORMAT SERDE 'org.openx.data.jsonserde.JsonSerDe'
@@ -96,7 +96,7 @@ CREATE EXTERNAL TABLE records (
     reconciliation:string,
     signing_key:string,
     verdict:struct<action:string,approval_id:string,approver:string,policy:string,reason:string,version:string>,
-    workload:struct<cgroup:string,cgroup_id:bigint,container:struct<id:string,image:string,name:string,runtime:string,task:struct<arn:string,cluster:string,family:string,revision:string>>,id:string,kind:string,name:string,pod:struct<labels:array<string>,name:string,namespace:string,owner:struct<kind:string,name:string>,service_account:string,uid:string>,process:struct<audit_session:bigint,comm:string,exe:string,pid:bigint,started_ns:bigint,uid:bigint>,unit:string>>
+    workload:struct<cgroup:string,cgroup_id:bigint,container:struct<id:string,image:string,name:string,runtime:string,task:struct<arn:string,cluster:string,family:string,revision:string>>,id:string,kind:string,name:string,pod:struct<labels:array<string>,name:string,namespace:string,owner:struct<kind:string,name:string>,service_account:string,uid:string>,process:struct<audit_session:bigint,comm:string,exe:string,pid:bigint,started_ns:bigint,uid:bigint>,spiffe_id:string,unit:string>>
 )
 PARTITIONED BY (day string)
 STORED AS PARQUET
