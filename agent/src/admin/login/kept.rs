@@ -135,8 +135,6 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
-
     use std::fs;
 
     use jiff::SignedDuration;
