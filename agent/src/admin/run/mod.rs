@@ -203,7 +203,8 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     catalog::begin(&definitions, &log, lost).await?;
     datapath.set_fail_open(config.intercept.on_failure == OnFailure::Open).map_err(failed)?;
     // Taking over, at once: the other agent has stopped saying that it is alive.
-    let early = predecessor.is_some().then(|| Pulse::start(datapath.clone(), log.clone()));
+    let begin_pulse = || Pulse::start(datapath.clone(), log.clone()).map_err(failed);
+    let early = predecessor.is_some().then(begin_pulse).transpose()?;
     proxy.open_books(registration.alone()).await.map_err(failed)?;
     let checkpoints = checkpoint::Options::from_config(&config, &options.boot_id);
     let checkpointer = Checkpointer::start(log.clone(), checkpoints).await.map_err(failed)?;
@@ -215,7 +216,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     proxy.start_housekeeping();
     proxy.start_tallies();
     datapath.set_scope(&scope.include, &scope.exclude).map_err(failed)?;
-    let pulse = early.unwrap_or_else(|| Pulse::start(datapath.clone(), log.clone()));
+    let pulse = early.map_or_else(begin_pulse, Ok)?;
     namespaces.recount();
     namespaces.close_old_connections();
 

@@ -8,7 +8,7 @@ use tokio::{task::JoinHandle, time::MissedTickBehavior};
 use super::record_life;
 use crate::{
     audit::{event::Life, log::Log},
-    datapath::{Datapath, MAX_SILENCE, Unwatched},
+    datapath::{Datapath, MAX_SILENCE, MapsError, Unwatched},
 };
 
 /// Several times in the longest silence: a host is busy at times.
@@ -21,9 +21,15 @@ const _: () = assert!(PERIOD.as_secs() * 4 < MAX_SILENCE.as_secs());
 pub(super) struct Pulse(JoinHandle<()>);
 
 impl Pulse {
-    /// Begins.
-    pub(super) fn start(datapath: Datapath, log: Log) -> Self {
-        Self(tokio::spawn(async move {
+    /// Begins. The first sign of life is given when this returns: an agent that is ready is not denied for the silence of the
+    /// one before.
+    ///
+    /// # Errors
+    ///
+    /// [`MapsError`], when that one cannot be given.
+    pub(super) fn start(datapath: Datapath, log: Log) -> Result<Self, MapsError> {
+        datapath.beat()?;
+        Ok(Self(tokio::spawn(async move {
             let mut beat = tokio::time::interval(PERIOD);
             beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
@@ -39,7 +45,7 @@ impl Pulse {
                     Err(error) => tracing::error!(%error, "what went past unwatched cannot be read"),
                 }
             }
-        }))
+        })))
     }
 }
 
