@@ -13,7 +13,7 @@ use std::{
 
 use hyper::{Request, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{CertificateParams, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{CertificateParams, IsCa, KeyPair, KeyUsagePurpose, SanType};
 use serde_json::Value;
 use spire_api::pb::spire::api::{
     agent::delegatedidentity::v1::{SubscribeToX509sviDsRequest, SubscribeToX509sviDsResponse, X509svidWithKey},
@@ -91,6 +91,7 @@ fn svid() -> X509svidWithKey {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![SanType::URI(ID.try_into().expect("a URI"))];
+    params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     let leaf = params.self_signed(&key).expect("a certificate");
     let svid = X509svid { cert_chain: vec![leaf.der().to_vec().into()], ..X509svid::default() };
