@@ -60,7 +60,8 @@ pub enum What {
 /// Where a flow came from and was going.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// The application's side, as the listener saw it.
+    /// The application's side: the address that its bytes leave the namespace from, and its socket's port. A loopback address
+    /// where nothing was connected for it.
     pub src: SocketAddr,
     /// Where the application meant to go.
     pub dst: SocketAddr,

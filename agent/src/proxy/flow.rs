@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -25,7 +25,7 @@ use super::{
     splice,
     stream::Traffic,
     unregistered,
-    upstream::DialError,
+    upstream::{DialError, connect},
     way::Way,
 };
 use crate::{
@@ -46,8 +46,10 @@ pub(crate) struct FlowContext {
     pub(crate) workload: Workload,
     /// The same for policies, once one is asked.
     principal: OnceLock<Principal>,
-    /// Where the application's socket is.
-    pub(crate) src: SocketAddr,
+    /// The application's socket, as the listener sees it: at a loopback address.
+    src: SocketAddr,
+    /// From where its bytes leave the namespace, once a server is connected.
+    leaves_from: OnceLock<IpAddr>,
     /// Where it meant to go.
     pub(crate) dst: OriginalDst,
     /// The namespace it lives in.
@@ -82,6 +84,7 @@ impl FlowContext {
             workload,
             principal: OnceLock::new(),
             src: facts.client.0,
+            leaves_from: OnceLock::new(),
             dst: facts.original_dst,
             netns,
             netns_cookie: facts.netns,
@@ -102,9 +105,26 @@ impl FlowContext {
         self.facts.binding
     }
 
+    /// A connection to the flow's destination, or the proxy there, as the application would have made it.
+    ///
+    /// # Errors
+    /// As [`connect`].
+    pub(super) async fn dial(&self, patience: Duration) -> io::Result<TcpStream> {
+        let server = connect(&self.netns, &self.binding(), self.dst.0, patience).await?;
+        self.left_from(server.local_addr()?.ip());
+        Ok(server)
+    }
+
+    /// Its bytes leave from this address, which a socket that was not redirected would have had.
+    pub(super) fn left_from(&self, address: IpAddr) {
+        // The first counts: the flow's records name one.
+        let _ = self.leaves_from.set(address);
+    }
+
     /// The flow's addresses, as records state them.
     pub(crate) fn route(&self, hostname: Option<String>) -> Route {
-        Route { src: self.src, dst: self.dst.0, hostname, flow_id: self.id }
+        let ip = self.leaves_from.get().copied().unwrap_or(self.src.ip());
+        Route { src: SocketAddr::new(ip, self.src.port()), dst: self.dst.0, hostname, flow_id: self.id }
     }
 }
 

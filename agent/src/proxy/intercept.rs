@@ -59,7 +59,10 @@ pub(super) async fn plain(
     });
     // The application's connect() has succeeded already; a server that does not answer must look like one.
     match server.connection(&shared.pool).await {
-        Ok(conn) => shared.pool.put(&server.affinity, conn),
+        Ok(conn) => {
+            flow.left_from(conn.local);
+            shared.pool.put(&server.affinity, conn);
+        }
         Err(error) => {
             reset(stream);
             return Ending::from_dial(&error, "http", endpoint, host);
@@ -112,6 +115,7 @@ pub(super) async fn tls(
     // The server is verified before a certificate is minted: its failure is the application's failure, of the same kind.
     let alpn = match server.connection(&shared.pool).await {
         Ok(conn) => {
+            flow.left_from(conn.local);
             let alpn = (!hello.alpn.is_empty()).then(|| conn.alpn());
             shared.pool.put(&server.affinity, conn);
             alpn

@@ -50,7 +50,7 @@ impl Pool {
         }
         let mut idle = self.lock();
         let connections = idle.entry(affinity.clone()).or_default();
-        let already_shared = matches!(conn, Conn::H2(_)) && connections.iter().any(|(_, c)| matches!(c, Conn::H2(_)));
+        let already_shared = conn.is_shared() && connections.iter().any(|(_, conn)| conn.is_shared());
         if connections.len() < PER_AFFINITY && !already_shared {
             connections.push((Instant::now(), conn));
         }

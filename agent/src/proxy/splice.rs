@@ -11,7 +11,6 @@ use super::{
     flow::{FlowContext, reset},
     stream::AppStream,
     unregistered::Watch,
-    upstream::connect,
 };
 
 /// How a splice ended.
@@ -30,7 +29,7 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Passes a flow through to its original destination.
 pub(crate) async fn run(shared: &Shared, flow: &FlowContext, stream: TcpStream, first: Bytes) -> Spliced {
-    match connect(&flow.netns, &flow.binding(), flow.dst.0, shared.connect_patience()).await {
+    match flow.dial(shared.connect_patience()).await {
         Ok(server) => {
             join(shared, flow, AppStream::new(first, stream, Arc::clone(&flow.traffic)), server).await;
             Spliced::Ended
@@ -74,9 +73,7 @@ pub(crate) async fn join(
 /// Why not, in words.
 pub(crate) async fn is_another_server(shared: &Shared, flow: &FlowContext, host: &str) -> Result<(), String> {
     let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("{host:?} is not a server name"))?;
-    let tcp = connect(&flow.netns, &flow.binding(), flow.dst.0, shared.connect_patience())
-        .await
-        .map_err(|e| format!("the server could not be asked: {e}"))?;
+    let tcp = flow.dial(shared.connect_patience()).await.map_err(|e| format!("the server could not be asked: {e}"))?;
     let deadline = Instant::now() + shared.connect_patience();
     let stream = shared
         .system_roots

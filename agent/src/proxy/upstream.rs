@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -127,7 +127,14 @@ pub(crate) enum DialError {
 
 /// A connection that can take one more request.
 #[derive(Debug)]
-pub(crate) enum Conn {
+pub(crate) struct Conn {
+    sender: Sender,
+    /// Its own address, in the application's namespace.
+    pub(crate) local: IpAddr,
+}
+
+#[derive(Debug)]
+enum Sender {
     /// HTTP/1.1: one request at a time.
     H1(http1::SendRequest<Body>),
     /// HTTP/2: shared by streams.
@@ -137,40 +144,42 @@ pub(crate) enum Conn {
 impl Conn {
     /// The ALPN protocol that this connection speaks.
     pub(crate) fn alpn(&self) -> &'static [u8] {
-        match self {
-            Self::H1(_) => HTTP11,
-            Self::H2(_) => H2,
-        }
+        if self.is_shared() { H2 } else { HTTP11 }
+    }
+
+    /// Whether requests share it, as in HTTP/2.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.sender, Sender::H2(_))
     }
 
     /// Whether it can take a request now.
     pub(crate) fn is_ready(&self) -> bool {
-        match self {
-            Self::H1(h1) => h1.is_ready(),
-            Self::H2(h2) => h2.is_ready(),
+        match &self.sender {
+            Sender::H1(h1) => h1.is_ready(),
+            Sender::H2(h2) => h2.is_ready(),
         }
     }
 
     /// Whether it will never take one again.
     pub(crate) fn is_closed(&self) -> bool {
-        match self {
-            Self::H1(h1) => h1.is_closed(),
-            Self::H2(h2) => h2.is_closed(),
+        match &self.sender {
+            Sender::H1(h1) => h1.is_closed(),
+            Sender::H2(h2) => h2.is_closed(),
         }
     }
 
     /// For HTTP/2, another handle to the same connection.
     pub(crate) fn share(&self) -> Option<Self> {
-        match self {
-            Self::H1(_) => None,
-            Self::H2(h2) => Some(Self::H2(h2.clone())),
+        match &self.sender {
+            Sender::H1(_) => None,
+            Sender::H2(h2) => Some(Self { sender: Sender::H2(h2.clone()), local: self.local }),
         }
     }
 
     async fn try_send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
-        match self {
-            Self::H1(h1) => h1.try_send_request(request).await,
-            Self::H2(h2) => h2.try_send_request(request).await,
+        match &mut self.sender {
+            Sender::H1(h1) => h1.try_send_request(request).await,
+            Sender::H2(h2) => h2.try_send_request(request).await,
         }
     }
 }
@@ -239,14 +248,16 @@ impl Server {
             Some(open) => open,
             None => self.reach(addr).await.map_err(|e| DialError::Connect(addr, e))?,
         };
+        let local = tcp.local_addr().map_err(|e| DialError::Connect(addr, e))?.ip();
+        let conn = |sender| Conn { sender, local };
         let Some(tls) = &self.tls else {
-            return open(tcp, self.plain_h2).await.map_err(|e| DialError::Http(addr, e));
+            return open(tcp, self.plain_h2).await.map(conn).map_err(|e| DialError::Http(addr, e));
         };
         let deadline = Instant::now() + self.patience;
         let handshake = tls.verifier.connect(tcp, tls.name.clone(), &tls.alpn, deadline);
         let stream = handshake.await.map_err(|e| DialError::Tls(addr, e))?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
-        open(stream, h2).await.map_err(|e| DialError::Http(addr, e))
+        open(stream, h2).await.map(conn).map_err(|e| DialError::Http(addr, e))
     }
 }
 
@@ -301,8 +312,8 @@ pub(crate) enum SendError {
 
 /// HTTP/1.1 wants an origin-form target and a Host header, HTTP/2 a whole URI and none (RFC 9113 §8.3.1).
 fn fit_to_version(request: &mut Request<Body>, conn: &Conn, scheme: Scheme) {
-    match conn {
-        Conn::H1(_) => {
+    match conn.sender {
+        Sender::H1(_) => {
             *request.version_mut() = Version::HTTP_11;
             let Some(authority) = request.uri().authority().cloned() else { return };
             if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
@@ -311,7 +322,7 @@ fn fit_to_version(request: &mut Request<Body>, conn: &Conn, scheme: Scheme) {
             let path = request.uri().path_and_query().cloned();
             *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
         }
-        Conn::H2(_) => {
+        Sender::H2(_) => {
             *request.version_mut() = Version::HTTP_2;
             let host = request.headers_mut().remove(HOST);
             let mut parts = request.uri().clone().into_parts();
@@ -324,7 +335,7 @@ fn fit_to_version(request: &mut Request<Body>, conn: &Conn, scheme: Scheme) {
     }
 }
 
-async fn open<T>(io: T, h2: bool) -> Result<Conn, hyper::Error>
+async fn open<T>(io: T, h2: bool) -> Result<Sender, hyper::Error>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -332,11 +343,11 @@ where
         let (sender, connection) =
             http2::Builder::new(TokioExecutor::new()).timer(TokioTimer::new()).handshake(TokioIo::new(io)).await?;
         tokio::spawn(quietly(connection));
-        return Ok(Conn::H2(sender));
+        return Ok(Sender::H2(sender));
     }
     let (sender, connection) = http1::Builder::new().preserve_header_case(true).handshake(TokioIo::new(io)).await?;
     tokio::spawn(quietly(connection));
-    Ok(Conn::H1(sender))
+    Ok(Sender::H1(sender))
 }
 
 /// The connection's own end; what it means for a call is reported where the call waits.

@@ -33,7 +33,8 @@ permit (principal, action in [Action::"session", Action::"list"], resource);
 permit (principal, action == Action::"tools/call", resource in Endpoint::"mcp.test")
 when {
   principal has pod.namespace && principal.pod.namespace == "payments" &&
-  principal.hasTag("team") && principal.getTag("team") == "payments"
+  principal.hasTag("team") && principal.getTag("team") == "payments" &&
+  context.source.ip.isInRange(ip("10.88.0.0/16"))
 };
 
 @id("limit")
@@ -182,6 +183,7 @@ fn the_stream_says_who_did_what_as_whom(records: &Records, trial: &Trial, signer
 
     for call in [allowed, denied] {
         let (event, line) = (call.request.event(), &call.request.line);
+        assert_eq!(call.request.value["event"]["src_endpoint"]["ip"], HERE, "{line}");
         assert_eq!(event["workload"]["pod"]["name"], "agent-7c9d8f6b54-x2v9k", "{line}");
         assert_eq!(event["workload"]["pod"]["namespace"], "payments", "{line}");
         assert_eq!(event["workload"]["container"]["image"], "registry.example.com/agent:1.4.2", "{line}");

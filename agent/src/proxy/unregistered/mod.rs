@@ -45,7 +45,6 @@ use super::{
     opening::Opening,
     splice,
     stream::AppStream,
-    upstream::connect,
     way::Way,
 };
 use crate::{
@@ -141,8 +140,7 @@ impl Visit<'_> {
 
     async fn dial(&mut self) -> io::Result<()> {
         if self.server.is_none() {
-            let patience = self.shared.connect_patience();
-            self.server = Some(connect(&self.flow.netns, &self.flow.binding(), self.way.addr, patience).await?);
+            self.server = Some(self.flow.dial(self.shared.connect_patience()).await?);
         }
         Ok(())
     }
