@@ -26,3 +26,5 @@ pub mod proxy;
 pub mod telemetry;
 pub mod tls;
 pub mod trust;
+
+mod whole_file;

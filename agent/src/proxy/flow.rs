@@ -200,11 +200,9 @@ async fn serve_plain(
     h2: bool,
 ) -> Ending {
     let Some(endpoint) = shared.names.endpoint_at(flow.netns_cookie, flow.dst.0) else {
-        if shared.names.is_registered(flow.netns_cookie, flow.dst.0) {
-            reset(stream);
-            return Ending::refused("http", format!("plain HTTP, and {} belongs to several endpoints", flow.dst));
-        }
-        return splice::run(shared, flow, stream, first).await.into_ending("http", None);
+        // None is known there any more, or it is not known which: the kernel holds it for an endpoint's.
+        reset(stream);
+        return Ending::refused("http", format!("plain HTTP, and {} belongs to no one endpoint", flow.dst));
     };
     let way = Way::straight(flow.dst);
     intercept::plain(shared, flow, stream, first, &endpoint, Plain { h2, way, host: None }).await

@@ -211,7 +211,7 @@ impl Proxy {
         } = parts;
         let limits = &config.limits;
         let mut tallied: Vec<_> = config.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
-        let names = Names::new(&config.endpoints, datapath.clone())?;
+        let names = Names::new(&config.endpoints, datapath.clone(), &config.state_dir)?;
         let names = if placeholders.is_some() {
             tallied.push(metadata::TALLY.to_owned());
             names.with_more(metadata::addresses(), config.endpoints.len())?
@@ -255,10 +255,14 @@ impl Proxy {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// Tells the kernel what can be known of registered names at once. No connection is to be accepted before.
+    pub fn begin_names(&self) {
+        self.shared.names.begin();
+    }
+
     /// Learns the registered addresses, once now and then for as long as the proxy runs.
     pub async fn start_names(&self) {
         let Shared { names, counters, .. } = &*self.shared;
-        names.register();
         // What the hosts file knows need not wait for a server of names that may be slow or down.
         let listed = names.learn_listed();
         let resolved = names.resolve(|host| !listed.contains(host)).await;

@@ -4,7 +4,10 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
-    sync::atomic::{AtomicU8, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
 };
 
 use serde_json::json;
@@ -15,7 +18,7 @@ use weir_tests::{
     world::ip,
 };
 
-use crate::scene::{GOOD, Scene, ping};
+use crate::scene::{GOOD, HOST, Scene, ping};
 
 const WILD: &str = "tools.test";
 const NAMELESS: &str = "nameless.tools.test";
@@ -129,5 +132,53 @@ fn a_containers_own_hosts_file_counts_for_it() {
     assert_eq!(recorded[0].request.workload("container")["id"], container.id());
     let seen: Vec<Seen> = server.seen();
     assert_eq!(seen.len(), 1, "{seen:#?}");
+    agent.verify();
+}
+
+#[test]
+fn what_was_known_before_a_crash_is_known_though_no_server_of_names_answers() {
+    let scene = Scene::new("names-down");
+    let [own, _] = scene.there.addresses();
+    scene.stage.world().set_file("/etc/hosts", "127.0.0.1 localhost\n");
+    scene.stage.world().set_file("/etc/resolv.conf", &format!("nameserver {own}\n"));
+    let is_up = Arc::new(AtomicBool::new(true));
+    let answers = {
+        let is_up = Arc::clone(&is_up);
+        move |question: &Question| match (is_up.load(Ordering::Relaxed), question.kind) {
+            (false, _) => Vec::new(),
+            (true, A) => vec![question.answer(&[Record::address(&question.name, 1, own)])],
+            (true, _) => vec![question.answer(&[])],
+        }
+    };
+    let _names = scene.there.run(|| NameServer::start(own, answers));
+    let literal = own.to_string();
+    let certificate = scene.certificate(&[HOST, &literal]);
+    let servers = [GOOD, 8443].map(|port| scene.serve(port, server::tls(&certificate, &["http/1.1"])));
+    let ca = scene.stage.server_ca();
+    let endpoint = |name: &str, host: &str, port: u16| {
+        format!("[[endpoint]]\nname = \"{name}\"\nhosts = [\"{host}\"]\nports = [{port}]\nupstream_ca = {ca:?}\n\n")
+    };
+    let endpoints = endpoint("mcp", HOST, GOOD) + &endpoint("literal", &literal, 8443);
+    let mut agent = Agent::start(&scene.stage, &ConfigToml::of(&[]).and(&endpoints));
+
+    // The application has the address already, and asks nobody.
+    let resolve = format!("{HOST}:{GOOD}:{own}");
+    let calls = |what: &str| {
+        let named = Curl::post(&format!("https://{HOST}/mcp"), &ping(1)).with(&["--resolve", &resolve]);
+        let at_address = Curl::post(&format!("https://{literal}:8443/mcp"), &ping(1));
+        let replies = [named, at_address].map(|curl| curl.run(&scene.stage, APP));
+        let through = replies.iter().filter(|reply| reply.exit == 0).count();
+        assert!(replies.iter().all(|reply| reply.exit == 0 || reply.exit == 7), "{what}: {replies:#?}");
+        through == 2
+    };
+    assert!(calls("with an agent"));
+    is_up.store(false, Ordering::Relaxed);
+    agent.kill9();
+    agent.restart_without_waiting();
+    eventually("calls go through again", || calls("while it starts").then_some(()));
+    let seen: usize = servers.iter().map(|server| server.seen().len()).sum();
+    let log = agent.records_once("every call", |log| log.calls("ping").len() >= seen);
+    assert_eq!(log.calls("ping").len(), seen, "{}", log.summary());
+    agent.wait_until_ready();
     agent.verify();
 }

@@ -210,6 +210,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     let checkpointer = Checkpointer::start(log.clone(), checkpoints).await.map_err(failed)?;
     let shipper = Arc::new(Shipper::new(&config, &log));
     shipper.start().map_err(failed)?;
+    proxy.begin_names();
     let namespaces =
         Namespaces::open(&proxy, cgroups, scope.clone(), announcements, namespaces).await.map_err(failed)?;
     learn_names(&proxy, predecessor.is_some()).await;

@@ -124,10 +124,16 @@ impl Names {
         }
     }
 
-    /// Learns what the host's hosts file says and tells the kernel; returns the names that it knows.
+    /// Learns literals and what the host's hosts file says, and tells the kernel; returns the hosts that it knows.
     pub(crate) fn learn_listed(&self) -> BTreeSet<Host> {
         let text = std::fs::read_to_string(HOSTS).unwrap_or_default();
         let mut listed = BTreeSet::new();
+        for (host, ..) in self.endpoints.exact() {
+            if let Host::Ip(ip) = host {
+                self.learn(host, *ip);
+                listed.insert(host.clone());
+            }
+        }
         let is_registered = |host: &Host| match host {
             Host::Name(name) => self.pattern_of(name).is_some_and(|pattern| !pattern.below),
             Host::Ip(_) => false,

@@ -2,7 +2,8 @@
 //!
 //! | learnt from | counts | kept |
 //! |---|---|---|
-//! | the host's hosts file, and the agent's own resolution (`resolution`), refreshed before its answers expire | everywhere | an hour beyond the last answer |
+//! | the host's hosts file, and the agent's own resolution (`resolution`), refreshed before its answers expire | everywhere | an hour beyond the last answer, and over the agent's restart (`kept`) |
+//! | literal addresses | everywhere | as long as they are configured |
 //! | the hosts file of a container (`files`) | in its network namespace | an hour beyond the line's removal, and then until its room is wanted |
 //! | the answers that applications get: the programs learn them on their way in | in the asker's network namespace | an hour beyond the TTL, and then until its room is wanted |
 //!
@@ -10,18 +11,23 @@
 //! answers longer than their TTL, and forgetting early would open a gap.
 
 mod files;
+mod kept;
 mod resolution;
 
 use std::{
     collections::{BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
 
-use self::files::Namespace;
+use self::{
+    files::Namespace,
+    kept::{Kept, Known},
+};
 use crate::{
     config::{Endpoint, Endpoints, EndpointsError, Host, HostPattern, OtherNames, Registered},
     datapath::{Datapath, DnsCounts, EndpointIndex, LearntAddress, LearntFrom, NamePattern, NetnsCookie},
@@ -45,6 +51,8 @@ pub(crate) struct Names {
     more: HashMap<SocketAddr, EndpointIndex>,
     /// For every namespace.
     known: RwLock<HashMap<IpAddr, HashMap<Host, Instant>>>,
+    /// The same for the next agent.
+    kept: Kept,
     /// What namespaces had learnt by the last sweep.
     learnt: RwLock<Vec<LearntAddress>>,
     namespaces: Mutex<HashMap<NetnsCookie, Namespace>>,
@@ -95,11 +103,11 @@ pub enum NamesError {
 }
 
 impl Names {
-    /// Knows no address yet.
+    /// Knows no address yet. Those that it will know are kept in the state directory.
     ///
     /// # Errors
     /// When the endpoints contradict each other, or are more than the kernel can hold.
-    pub(crate) fn new(endpoints: &[Endpoint], datapath: Datapath) -> Result<Self, NamesError> {
+    pub(crate) fn new(endpoints: &[Endpoint], datapath: Datapath, state_dir: &Path) -> Result<Self, NamesError> {
         let position = |(n, endpoint): (usize, &Endpoint)| {
             Ok((endpoint.name.clone(), EndpointIndex::of_endpoint(n).ok_or(NamesError::TooMany)?))
         };
@@ -112,6 +120,7 @@ impl Names {
             datapath,
             more: HashMap::new(),
             known: RwLock::default(),
+            kept: Kept::new(state_dir),
             learnt: RwLock::default(),
             namespaces: Mutex::default(),
         })
@@ -130,7 +139,21 @@ impl Names {
         Ok(Self { more: addresses.map(|address| (address, index)).collect(), ..self })
     }
 
-    /// Tells the programs which names are registered, before anything else.
+    /// Tells the programs which names are registered, and what can be known of their addresses at once: what the agent before this
+    /// one knew, literals, and what the hosts file lists.
+    pub(crate) fn begin(&self) {
+        self.register();
+        match self.kept.read() {
+            Ok(known) => {
+                let age = Duration::ZERO;
+                self.adopt(known.into_iter().map(|(ip, host)| KnownAddress { ip, host, age }).collect());
+            }
+            Err(error) => tracing::error!(%error, "addresses that were known before are not, until they are resolved"),
+        }
+        self.learn_listed();
+    }
+
+    /// Tells the programs which names are registered.
     pub(crate) fn register(&self) {
         if let Err(error) = self.datapath.set_patterns(&self.patterns) {
             tracing::error!(%error, "registered names could not be given to the kernel");
@@ -310,9 +333,18 @@ impl Names {
     }
 
     fn tell(&self) {
+        // First: the kernel knows nothing that the next agent would not.
+        if let Err(error) = self.kept.keep(self.known_hosts()) {
+            tracing::error!(%error, "registered addresses could not be kept for the agent's next start");
+        }
         if let Err(error) = self.datapath.set_destinations(&self.destinations()) {
             tracing::error!(%error, "registered addresses could not be given to the kernel");
         }
+    }
+
+    fn known_hosts(&self) -> Known {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.iter().flat_map(|(ip, hosts)| hosts.keys().map(|host| (*ip, host.to_string()))).collect()
     }
 
     fn namespaces(&self) -> MutexGuard<'_, HashMap<NetnsCookie, Namespace>> {
