@@ -45,7 +45,7 @@ pub(super) struct Ledger {
     /// The configured endpoints, in their order.
     names: Vec<String>,
     claimed: Mutex<HashSet<Uuid>>,
-    /// Flows whose record is being written, or that are being forgotten.
+    /// Flows that are counted as recorded, and are being forgotten.
     recording: AtomicU64,
     shares: Shares,
     last: Mutex<Option<Reconciliation>>,
@@ -106,7 +106,6 @@ impl Shared {
     async fn write_end(&self, facts: &FlowFacts, endpoint: String, record: Flow) {
         let flow = record.route.flow_id;
         let event = Event { time: Timestamp::now(), what: What::Flow(Box::new(record)) };
-        let _recording = Recording::begin(&self.ledger);
         if let Err(error) = self.datapath.begin_recording(facts, self.log.next_seq()) {
             tracing::error!(%error, %flow, "a flow could not be marked; after a crash it may be recorded twice");
         }
@@ -128,6 +127,7 @@ impl Shared {
                 }
             }
         };
+        let _recording = Recording::begin(&self.ledger);
         self.log.count_flow(receipt, &endpoint);
         match self.datapath.settle_flow(facts) {
             Ok(()) => {
@@ -183,7 +183,7 @@ fn unread(flow_id: Uuid, facts: &FlowFacts, workload: Workload, end: FlowEnd, re
     }
 }
 
-/// While this lives, a flow is neither quite open nor quite closed.
+/// While this lives, a flow is both open and closed.
 struct Recording<'a>(&'a Ledger);
 
 impl<'a> Recording<'a> {

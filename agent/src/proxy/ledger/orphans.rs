@@ -1,7 +1,8 @@
 //! Flows that nobody answers for: their agent died, or their listener went with connections that it had not accepted.
 
-use std::{collections::HashSet, io, path::Path, time::Duration};
+use std::{collections::HashSet, io, path::Path, sync::Arc, time::Duration};
 
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::{super::Shared, tally_name, unread};
@@ -12,6 +13,9 @@ use crate::{
 
 /// A connection that was not accepted for this long never will be.
 const UNACCEPTED: Duration = Duration::from_secs(60);
+
+/// Most records that are on their way to the disk together.
+const AT_ONCE: usize = 256;
 
 /// Which flows are taken for orphans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +40,11 @@ pub enum OrphansError {
 impl Shared {
     /// Records the end of orphans, under the endpoints' `names` when they were counted, and says how many. To be called only
     /// while no other agent is alive, whose flows they might be.
-    pub(super) async fn settle_orphans(&self, which: Orphans, names: &[String]) -> Result<usize, OrphansError> {
+    pub(super) async fn settle_orphans(
+        self: &Arc<Self>,
+        which: Orphans,
+        names: &[String],
+    ) -> Result<usize, OrphansError> {
         let now = since_boot();
         let is_meant =
             |flow: &OpenFlow| which == Orphans::All || now.saturating_sub(flow.facts.connected_at) >= UNACCEPTED;
@@ -44,18 +52,26 @@ impl Shared {
         let named = open.map(|flow| (self.ledger.flow_id(&flow.facts), flow));
         let orphans: Vec<_> = named.filter(|(id, _)| self.ledger.claim(*id)).collect();
         let recorded = recorded(&self.config.audit_dir(), &orphans)?;
-        for (id, OpenFlow { facts, .. }) in &orphans {
-            if recorded.contains(id) {
-                self.datapath.settle_flow(facts)?;
+        let count = orphans.len();
+        // Connections wait for this, and each record for the disk: many at once are one wait.
+        let mut writing = JoinSet::new();
+        for (id, OpenFlow { facts, .. }) in orphans {
+            if recorded.contains(&id) {
+                self.datapath.settle_flow(&facts)?;
                 continue;
             }
             let endpoint = tally_name(names, facts.endpoint);
             let reason = "the agent ended before the connection did, or before it accepted it";
-            let mut record = unread(*id, facts, self.workloads.resolve(facts), FlowEnd::Unknown, reason);
+            let mut record = unread(id, &facts, self.workloads.resolve(&facts), FlowEnd::Unknown, reason);
             record.tally = Some(endpoint.clone());
-            self.write_end(facts, endpoint, record).await;
+            if writing.len() == AT_ONCE {
+                writing.join_next().await;
+            }
+            let shared = Arc::clone(self);
+            writing.spawn(async move { shared.write_end(&facts, endpoint, record).await });
         }
-        Ok(orphans.len())
+        writing.join_all().await;
+        Ok(count)
     }
 }
 

@@ -167,23 +167,24 @@ impl Shared {
         let before = self.numbers(names.len())?;
         let epoch = self.log.status().epoch;
         let in_hand = self.datapath.flows_in_hand()?;
-        let workloads = self.datapath.workload_counts()?;
         let after = self.numbers(names.len())?;
-        let settled = alone && in_hand.is_some() && before == after && before.is_still();
+        let settled = alone && in_hand.is_some() && after.confirms(&before);
         let FlowsInHand { endpoints: open } = in_hand.unwrap_or_default();
+        // A break-down, which nothing is held against: it need not be of the same moment.
+        let workloads = self.datapath.workload_counts()?;
         let tally = |(endpoint, counts): (EndpointIndex, EndpointCounts)| {
             let name = tally_name(names, endpoint);
             let (listed, left_out) = self.busiest(endpoint, &workloads);
             EndpointTally {
                 counts: counts_of(&counts),
                 flows_open: open.iter().filter(|open| **open == endpoint).count() as u64,
-                flows_closed: before.closed.get(&name).copied().unwrap_or_default(),
+                flows_closed: after.closed.get(&name).copied().unwrap_or_default(),
                 workloads: listed,
                 workloads_left_out: left_out,
                 endpoint: name,
             }
         };
-        Ok(Taken { settled, epoch, endpoints: before.kernel.into_iter().map(tally).collect() })
+        Ok(Taken { settled, epoch, endpoints: after.kernel.into_iter().map(tally).collect() })
     }
 
     fn numbers(&self, endpoints: usize) -> Result<Numbers, MapsError> {
@@ -224,8 +225,7 @@ struct Taken {
     endpoints: Vec<EndpointTally>,
 }
 
-/// What must not move while flows are listed.
-#[derive(PartialEq, Eq)]
+/// What is read before and after flows are listed.
 struct Numbers {
     recording: u64,
     closed: BTreeMap<String, u64>,
@@ -233,8 +233,17 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn is_still(&self) -> bool {
-        self.recording == 0 && self.kernel.iter().all(|(_, counts)| counts.is_whole())
+    /// Whether no flow began or ended in between. Attempts that were denied or dropped are no flows: whoever keeps making them
+    /// cannot keep a tally from settling.
+    fn confirms(&self, before: &Self) -> bool {
+        let is_still = [self, before].iter().all(|numbers| numbers.recording == 0) && self.closed == before.closed;
+        is_still && self.flows().eq(before.flows()) && self.kernel.iter().all(|(_, counts)| counts.is_whole())
+    }
+
+    fn flows(&self) -> impl Iterator<Item = [u64; 3]> {
+        self.kernel
+            .iter()
+            .map(|(_, EndpointCounts { redirected, arrived, refused, .. })| [*redirected, *arrived, *refused])
     }
 }
 
