@@ -10,7 +10,7 @@ use std::{
 use super::{CgroupError, CgroupId, CgroupTree, NetnsId};
 
 /// The cgroups that are intercepted, as [`Datapath::set_scope`](super::Datapath::set_scope) takes them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Subtrees in scope.
     pub include: Vec<CgroupId>,

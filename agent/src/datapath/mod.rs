@@ -12,6 +12,7 @@
 mod address;
 mod agents;
 mod announcements;
+mod appearing;
 mod attach;
 mod binding;
 mod books;
@@ -48,6 +49,7 @@ pub use weir_ebpf::ABI;
 pub use self::{
     agents::{RegisterError, Registration},
     announcements::{Announced, Announcement, Announcements},
+    appearing::Appearing,
     attach::{AttachError, AttachOptions, Attached, LinkState, links},
     binding::Binding,
     books::Books,

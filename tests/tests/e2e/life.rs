@@ -138,3 +138,27 @@ fn a_canary_that_does_not_come_back_is_told() {
     assert_eq!(kinds, 2);
     agent.verify();
 }
+
+#[test]
+fn a_cgroup_that_is_made_again_is_in_scope_again() {
+    const SERVICE: &str = "/services/late.service";
+    let (stage, server) = stage_with(ServerKind::Node, "made-again");
+    let config = ConfigToml::of(&[&server]).scope(&[SERVICE]).intercept("exclude = [\"/services/never.service\"]");
+    let agent = Agent::start(&stage, &config);
+    let is_there = |there: bool| {
+        eventually("it is noticed", || (check(&agent.status(), "scope")["ok"] == there).then_some(()));
+    };
+    let curl = curl(&server);
+    for round in 1..=3 {
+        let dir = stage.world().make_cgroup(SERVICE);
+        is_there(true);
+        assert_eq!(curl.run(&stage, SERVICE).status, 200);
+        assert_eq!(initialized(&agent.records()), round, "round {round}");
+        eventually("it can be removed", || std::fs::remove_dir(&dir).ok());
+        is_there(false);
+    }
+    let changes = |log: &Records| log.life().iter().filter(|kind| **kind == "watched").count();
+    let told = agent.records_once("every change", |log| changes(log) >= 5);
+    assert_eq!(changes(&told), 5, "it went three times, and came back twice: {}", told.summary());
+    agent.verify();
+}

@@ -191,6 +191,8 @@ fn calls_are_measured_for_the_collector_and_for_prometheus() {
     assert!(has("mcp_client_operation_duration_seconds_count", "gen_ai_tool_name=\"add\""), "{}", page.body);
     assert!(has("weir_kernel_connections_total", "weir_outcome=\"redirected\""), "{}", page.body);
     assert!(has("weir_log_records_total", "weir_outcome=\"durable\""), "{}", page.body);
+    let failing: Vec<_> = page.body.lines().filter(|line| line.starts_with("weir_check_failing{")).collect();
+    assert!(failing.len() == 4 && failing.iter().all(|line| line.ends_with(" 0")), "{failing:#?}");
     agent.verify();
 }
 

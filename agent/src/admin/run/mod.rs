@@ -14,6 +14,7 @@ mod parts;
 mod policies;
 mod pulse;
 mod reporting;
+mod scope;
 mod sinks;
 mod watchdog;
 
@@ -38,9 +39,10 @@ use self::{
     numbers::Numbers,
     operations::Running,
     origin::{Begun, Origin},
-    parts::{certificate_hosts, definitions, payloads, scope, verifiers, workloads},
+    parts::{certificate_hosts, definitions, payloads, verifiers, workloads},
     pulse::Pulse,
     reporting::Reporting,
+    scope::{Keep, Keeper, Resolved},
     watchdog::Watchdog,
 };
 use super::{
@@ -133,7 +135,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     let policies = Arc::new(policy::Live::load(&config.policy).map_err(failed)?);
     let (definitions, lost) = definitions(&config)?;
     let cgroups = Arc::new(CgroupTree::open(&config.intercept.base).map_err(failed)?);
-    let scope = scope(&config, &cgroups)?;
+    let resolved = Resolved::look(&config.intercept, &cgroups).map_err(failed)?;
     let options = LogOptions::from_config(&config).map_err(failed)?;
     let (origin, log) = Origin::find(&config, &options)?;
     let log = log.within(&config.audit);
@@ -211,16 +213,18 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     let shipper = Arc::new(Shipper::new(&config, &log));
     shipper.start().map_err(failed)?;
     proxy.begin_names();
-    let namespaces =
-        Namespaces::open(&proxy, cgroups, scope.clone(), announcements, namespaces).await.map_err(failed)?;
+    let namespaces = Namespaces::open(&proxy, Arc::clone(&cgroups), resolved.scope.clone(), announcements, namespaces)
+        .await
+        .map_err(failed)?;
     learn_names(&proxy, predecessor.is_some()).await;
     proxy.start_housekeeping();
     proxy.start_tallies();
-    datapath.set_scope(&scope.include, &scope.exclude).map_err(failed)?;
+    datapath.set_scope(&resolved.scope.include, &resolved.scope.exclude).map_err(failed)?;
     let pulse = early.map_or_else(begin_pulse, Ok)?;
     namespaces.recount();
     namespaces.close_old_connections();
 
+    let health = Health::new();
     reporting.add(Numbers {
         config: Arc::clone(&config),
         proxy: proxy.clone(),
@@ -229,10 +233,20 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         checkpoints: checkpointer.progress(),
         shipper: Arc::clone(&shipper),
         namespaces: namespaces.clone(),
+        health: health.clone(),
     });
-    let health = Health::new();
     let watching =
         policies::Watching::start(&config.policy, Arc::clone(&policies), log.clone()).await.map_err(failed)?;
+    let keeper = Keeper::start(Keep {
+        intercept: config.intercept.clone(),
+        cgroups,
+        datapath: datapath.clone(),
+        namespaces: namespaces.clone(),
+        health: health.clone(),
+        log: log.clone(),
+        resolved,
+    })
+    .map_err(failed)?;
     let watchdog = Watchdog::start(health.clone(), datapath.clone(), proxy.clone(), log.clone());
     let running = Arc::new(Running {
         config: Arc::clone(&config),
@@ -272,7 +286,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
         shipper: Arc::clone(&shipper),
     };
     let ending = stop_signals.or_successor(&next, Arc::new(estate)).await?;
-    drop((next, watching, watchdog, pulse));
+    drop((next, watching, keeper, watchdog, pulse));
     signing_in.cancel();
     reporting.withdraw();
     let patience = Duration::from_millis(config.limits.drain_ms);

@@ -7,7 +7,7 @@ use opentelemetry::{
     metrics::{AsyncInstrument, Meter},
 };
 
-use super::sinks;
+use super::{sinks, watchdog::Health};
 use crate::{
     audit::{checkpoint::Progress, log::Log, ship::Shipper},
     config::Config,
@@ -25,6 +25,7 @@ pub(super) struct Numbers {
     pub(super) checkpoints: Progress,
     pub(super) shipper: Arc<Shipper>,
     pub(super) namespaces: Namespaces,
+    pub(super) health: Health,
 }
 
 impl Numbers {
@@ -34,6 +35,7 @@ impl Numbers {
         self.messages(meter);
         self.flows(meter);
         self.log(meter);
+        self.checks(meter);
         sinks::register(&self.shipper, meter);
     }
 
@@ -125,6 +127,19 @@ impl Numbers {
             .with_unit("s")
             .with_description("Longest time from a namespace's announcement to listeners in it")
             .with_callback(move |gauge| gauge.observe(namespaces.status().slowest_ready.as_secs_f64(), &[]))
+            .build();
+    }
+
+    fn checks(&self, meter: &Meter) {
+        let health = self.health.clone();
+        meter
+            .u64_observable_gauge("weir.check.failing")
+            .with_description("1 while interception is not as it should be, by the check that says so")
+            .with_callback(move |gauge| {
+                for check in health.checks() {
+                    gauge.observe(u64::from(!check.ok), &[KeyValue::new("weir.check", check.name)]);
+                }
+            })
             .build();
     }
 

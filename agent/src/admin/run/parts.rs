@@ -13,7 +13,7 @@ use crate::{
         payload::{DigestKey, Longer, Payloads},
     },
     config::{self, Config, Oversized},
-    datapath::{CgroupPath, CgroupTree, Scope},
+    datapath::{CgroupPath, CgroupTree},
     guard::definitions::{Definitions, Lost},
     identity::Workloads,
     tls::{Upstream, Upstreams},
@@ -75,19 +75,4 @@ pub(super) fn workloads(config: &Config, cgroups: &Arc<CgroupTree>) -> Workloads
             None
         }
     })
-}
-
-/// Which cgroups are intercepted.
-pub(super) fn scope(config: &Config, cgroups: &CgroupTree) -> Result<Scope, Failure> {
-    let ids = |paths: &[String]| {
-        let id = |path: &String| {
-            cgroups.id_of(path).map_err(|error| {
-                Failure::Failed(format!(
-                    "{error}; a cgroup in `intercept` must exist when the agent starts, or name its parent"
-                ))
-            })
-        };
-        paths.iter().map(id).collect::<Result<Vec<_>, Failure>>()
-    };
-    Ok(Scope { include: ids(&config.intercept.cgroups)?, exclude: ids(&config.intercept.exclude)? })
 }

@@ -16,7 +16,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{notify, record_life};
+use super::{notify, record_life, scope};
 use crate::{
     admin::protocol::CheckStatus,
     audit::{event::Life, log::Log},
@@ -30,6 +30,9 @@ const PERIOD: Duration = Duration::from_secs(2);
 const CANARY_EVERY: u32 = 5;
 /// Longest wait for a canary.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The checks of which one that fails for long ends the agent, by systemd's watchdog: a new one attaches again.
+const VITAL: [&str; 3] = ["links", "maps", "canary"];
 
 /// What the watchdog knows. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -47,7 +50,7 @@ impl Health {
             since: Timestamp::now(),
             detail: "not looked at yet".to_owned(),
         };
-        let checks = ["links", "maps", "canary"].map(check).to_vec();
+        let checks = VITAL.into_iter().chain([scope::CHECK]).map(check).collect();
         Self { checks: Arc::new(Mutex::new(checks)), hands_off: Arc::default() }
     }
 
@@ -62,10 +65,33 @@ impl Health {
         *self.hands_off.lock().unwrap_or_else(PoisonError::into_inner) = off;
     }
 
+    /// Does something to the kernel's side, unless that is not to be touched. Nobody else takes it meanwhile.
+    pub(super) fn while_ours<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
+        let hands_off = self.hands_off.lock().unwrap_or_else(PoisonError::into_inner);
+        (!*hands_off).then(act)
+    }
+
+    /// Notes what a check found, and records it when it is news.
+    pub(super) async fn tell(&self, log: &Log, check: &'static str, found: &Found) {
+        if !self.note(check, found) {
+            return;
+        }
+        let Found { ok, detail } = found;
+        if *ok {
+            tracing::info!(check, detail, "as it should be again");
+        } else {
+            tracing::error!(check, detail, "interception is not as it should be");
+        }
+        let life = Life::Watched { check, healthy: *ok, detail: detail.clone() };
+        if let Err(error) = record_life(log, life).await {
+            tracing::error!(%error, check, "what the watchdog found could not be recorded");
+        }
+    }
+
     /// Notes that everything was detached by order, which nobody is to undo.
     pub(super) fn detached(&self) {
         let found = Found { ok: false, detail: "detached by order".to_owned() };
-        for check in ["links", "maps", "canary"] {
+        for check in VITAL {
             self.note(check, &found);
         }
     }
@@ -89,9 +115,9 @@ impl Health {
 }
 
 /// What a check found.
-struct Found {
-    ok: bool,
-    detail: String,
+pub(super) struct Found {
+    pub(super) ok: bool,
+    pub(super) detail: String,
 }
 
 impl Found {
@@ -149,26 +175,14 @@ impl Watch {
                 let canary = Found::of(self.send_canary().await);
                 self.tell("canary", &canary).await;
             }
-            if self.health.lock().iter().all(|check| check.ok) {
+            if self.health.lock().iter().all(|check| check.ok || !VITAL.contains(&check.name.as_str())) {
                 notify(&[NotifyState::Watchdog]);
             }
         }
     }
 
     async fn tell(&self, check: &'static str, found: &Found) {
-        if !self.health.note(check, found) {
-            return;
-        }
-        let Found { ok, detail } = found;
-        if *ok {
-            tracing::info!(check, detail, "as it should be again");
-        } else {
-            tracing::error!(check, detail, "interception is not as it should be");
-        }
-        let life = Life::Watched { check, healthy: *ok, detail: detail.clone() };
-        if let Err(error) = record_life(&self.log, life).await {
-            tracing::error!(%error, check, "what the watchdog found could not be recorded");
-        }
+        self.health.tell(&self.log, check, found).await;
     }
 
     /// A child process is not exempt as the agent is: its connection must arrive at the proxy.
@@ -191,10 +205,10 @@ impl Watch {
 
 /// Links, whether they were repaired, and maps; none while they are not this agent's to look at.
 fn look_at_kernel(health: &Health, datapath: &Datapath) -> Option<(Found, bool, Found)> {
-    let hands_off = health.hands_off.lock().unwrap_or_else(PoisonError::into_inner);
-    if *hands_off {
-        return None;
-    }
+    health.while_ours(|| look_at_links_and_maps(datapath))
+}
+
+fn look_at_links_and_maps(datapath: &Datapath) -> (Found, bool, Found) {
     let misplaced = |names: Vec<&str>, well: &str| match names.is_empty() {
         true => Ok(well.to_owned()),
         false => Err(format!("not in place: {}", names.join(", "))),
@@ -210,5 +224,5 @@ fn look_at_kernel(health: &Health, datapath: &Datapath) -> Option<(Found, bool, 
             }
         };
     let maps = datapath.misplaced_maps().map_err(|error| error.to_string());
-    Some((links, repaired, Found::of(maps.and_then(|names| misplaced(names, "pinned")))))
+    (links, repaired, Found::of(maps.and_then(|names| misplaced(names, "pinned"))))
 }

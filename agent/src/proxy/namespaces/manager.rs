@@ -4,7 +4,7 @@
 use std::{
     future::pending,
     io,
-    sync::Arc,
+    sync::{Arc, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -142,7 +142,8 @@ impl Manager {
 
     fn start_census(&self) -> Census {
         let inner = Arc::clone(&self.inner);
-        self.inner.runtime.spawn_blocking(move || Desired::look(&inner.cgroups, &inner.scope))
+        let scope = inner.scope.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.inner.runtime.spawn_blocking(move || Desired::look(&inner.cgroups, &scope))
     }
 
     /// Whether a process that vouched for a namespace has gone. Another may still be there.

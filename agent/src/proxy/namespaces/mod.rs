@@ -60,7 +60,7 @@ pub struct Namespaces {
 struct Inner {
     shared: Arc<Shared>,
     cgroups: Arc<CgroupTree>,
-    scope: Scope,
+    scope: Mutex<Scope>,
     /// One permit for each namespace that has listeners, published or closing.
     room: Arc<Semaphore>,
     found: Mutex<Found>,
@@ -133,7 +133,7 @@ impl Namespaces {
         let inner = Inner {
             shared,
             cgroups,
-            scope,
+            scope: Mutex::new(scope),
             room,
             found: Mutex::default(),
             counters: Counters::default(),
@@ -144,6 +144,12 @@ impl Namespaces {
         let inner = Arc::new(inner);
         manager::start(Arc::clone(&inner), announcements, inherited).await?;
         Ok(Self { inner })
+    }
+
+    /// Other cgroups are in scope now: looks at every process there soon.
+    pub fn set_scope(&self, scope: Scope) {
+        *self.inner.scope.lock().unwrap_or_else(PoisonError::into_inner) = scope;
+        self.recount();
     }
 
     /// Looks at every process in scope soon: to be called once the scope is in force, for what came before it was.
