@@ -258,3 +258,28 @@ fn random_id() -> Result<u64, TallyError> {
     // 0 stands for none.
     Ok(u64::from_ne_bytes(bytes) | 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(change: impl FnOnce(&mut EndpointCounts)) -> Numbers {
+        let mut counts = EndpointCounts { seen: 5, redirected: 3, denied: 2, arrived: 3, ..EndpointCounts::default() };
+        change(&mut counts);
+        let closed = BTreeMap::from([("billing".to_owned(), 2)]);
+        Numbers { recording: 0, closed, kernel: vec![(EndpointIndex::UNREGISTERED, counts)] }
+    }
+
+    #[test]
+    fn only_flows_that_begin_or_end_disturb_a_tally() {
+        let before = numbers(|_| {});
+        assert!(numbers(|_| {}).confirms(&before));
+        assert!(numbers(|counts| (counts.seen, counts.denied) = (9, 6)).confirms(&before), "denied attempts");
+        assert!(!numbers(|counts| counts.denied = 6).confirms(&before), "torn");
+        assert!(!numbers(|counts| (counts.seen, counts.redirected) = (6, 4)).confirms(&before), "a flow began");
+        assert!(!numbers(|counts| counts.refused = 1).confirms(&before), "one ended early");
+        assert!(!Numbers { recording: 1, ..numbers(|_| {}) }.confirms(&before), "one is being forgotten");
+        let closed = BTreeMap::from([("billing".to_owned(), 3)]);
+        assert!(!Numbers { closed, ..numbers(|_| {}) }.confirms(&before), "one was recorded");
+    }
+}
