@@ -8,7 +8,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::watchdog::{Found, Health};
+use super::watchdog::{Found, Health, SCOPE};
 use crate::{
     audit::log::Log,
     config::Intercept,
@@ -20,9 +20,6 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(2);
 /// Most cgroups that are gone and still in scope: sockets that were made there may be in use elsewhere.
 const FORMER: usize = 256;
-
-/// The name of the check.
-pub(super) const CHECK: &str = "scope";
 
 /// What the configured paths lead to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +112,7 @@ impl Keep {
                 }
                 Err(error) => failing(&error),
             };
-            self.health.tell(&self.log, CHECK, &found).await;
+            self.health.tell(&self.log, SCOPE, &found).await;
             tokio::select! {
                 _ = look.tick() => {}
                 Ok(()) = appearing.wait() => {}

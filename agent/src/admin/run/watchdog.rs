@@ -16,7 +16,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{notify, record_life, scope};
+use super::{notify, record_life};
 use crate::{
     admin::protocol::CheckStatus,
     audit::{event::Life, log::Log},
@@ -34,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The checks of which one that fails for long ends the agent, by systemd's watchdog: a new one attaches again.
 const VITAL: [&str; 3] = ["links", "maps", "canary"];
 
+/// The check of the cgroups in scope, which a restart does not mend.
+pub(super) const SCOPE: &str = "scope";
+
 /// What the watchdog knows. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(in crate::admin) struct Health {
@@ -50,7 +53,7 @@ impl Health {
             since: Timestamp::now(),
             detail: "not looked at yet".to_owned(),
         };
-        let checks = VITAL.into_iter().chain([scope::CHECK]).map(check).collect();
+        let checks = VITAL.into_iter().chain([SCOPE]).map(check).collect();
         Self { checks: Arc::new(Mutex::new(checks)), hands_off: Arc::default() }
     }
 
