@@ -102,8 +102,6 @@ struct Metadata {
     #[serde(default)]
     labels: BTreeMap<String, String>,
     #[serde(default)]
-    annotations: BTreeMap<String, String>,
-    #[serde(default)]
     owner_references: Vec<Reference>,
 }
 
@@ -154,14 +152,16 @@ struct Terminated {
 
 fn read(text: &[u8]) -> serde_json::Result<Vec<(String, Known)>> {
     let list: PodList = serde_json::from_slice(text)?;
-    Ok(list.items.into_iter().flat_map(Item::known).collect())
+    Ok(list.items.into_iter().map(Item::known).collect())
 }
 
 impl Item {
-    /// By the pod's uid, and for a static pod also by its manifest's hash, which is what its cgroup is called by.
-    fn known(self) -> impl Iterator<Item = (String, Known)> {
+    /// By the pod's uid alone, which the API server chose, or for a static pod the kubelet: it lists that by its manifest's
+    /// hash, which its cgroup is called by, and leaves its mirror out (`pkg/kubelet/config/common.go` and `pkg/kubelet/pod`).
+    /// Annotations that say so too are any user's to write.
+    fn known(self) -> (String, Known) {
         let Self { metadata, spec, status } = self;
-        let Metadata { uid, name, namespace, labels, mut annotations, owner_references } = metadata;
+        let Metadata { uid, name, namespace, labels, owner_references } = metadata;
         let owner = owner_references.into_iter().find(|reference| reference.controller);
         let pod = Pod {
             uid: uid.clone(),
@@ -184,12 +184,7 @@ impl Item {
                 }
             }
         }
-        let hash = annotations.remove("kubernetes.io/config.hash").filter(|hash| *hash != uid);
-        let of_hash = hash.map(|hash| {
-            let pod = Pod { uid: hash.clone(), ..pod.clone() };
-            (hash, Known { pod, containers: containers.clone() })
-        });
-        std::iter::once((uid, Known { pod, containers })).chain(of_hash)
+        (uid, Known { pod, containers })
     }
 }
 
@@ -215,7 +210,27 @@ mod tests {
         let hash = "0123456789abcdef0123456789abcdef";
         assert_eq!(known[hash].pod.name.as_deref(), Some("kube-proxy-node-1"));
         assert_eq!(known[hash].pod.uid, hash, "the uid that the cgroup has");
-        assert_eq!(known.len(), 4, "two pods, one of them static, and one that has just been made");
+        assert_eq!(known.len(), 3, "two pods, one of them static, and one that has just been made");
         assert!(read(b"{}").unwrap().is_empty() && read(b"Unauthorized").is_err());
+    }
+
+    #[test]
+    fn no_annotation_gives_a_pod_anothers_name() {
+        let mut list: serde_json::Value = serde_json::from_slice(include_bytes!("kubelet/pods.json")).unwrap();
+        for victim in ["6a1c0b52-3f0e-4a53-9d57-8a1e5a3f2c11", "0123456789abcdef0123456789abcdef"] {
+            let metadata = serde_json::json!({
+                "name": "impostor", "namespace": "default", "uid": "00000000-9a4c-4c1e-8a53-0c7d5e6f7a89",
+                "annotations": {
+                    "kubernetes.io/config.hash": victim,
+                    "kubernetes.io/config.mirror": victim,
+                    "kubernetes.io/config.source": "file",
+                },
+            });
+            list["items"].as_array_mut().unwrap().push(serde_json::json!({ "metadata": metadata }));
+        }
+        let known = read(list.to_string().as_bytes()).unwrap();
+        let named: Vec<_> = known.iter().filter(|(_, known)| known.pod.name.as_deref() == Some("impostor")).collect();
+        assert_eq!(named.len(), 2);
+        assert!(named.iter().all(|(uid, known)| uid.starts_with("00000000-") && *uid == known.pod.uid), "{named:?}");
     }
 }
