@@ -112,8 +112,7 @@ impl Callers {
     /// Fetches the keys that are due, each provider's on its own. Returns at once.
     pub(crate) fn refresh(&self) {
         for provider in self.providers.values() {
-            let provider = Arc::clone(provider);
-            tokio::spawn(async move { provider.refresh_if_due().await });
+            tokio::spawn(Arc::clone(provider).refresh_if_due());
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use url::Url;
 
 use super::{
@@ -43,7 +43,7 @@ pub(crate) struct Provider {
     fetcher: Fetcher,
     keys: RwLock<Option<Fetched>>,
     /// When keys were last asked for; held while they are.
-    asked: Mutex<Option<Instant>>,
+    asked: Arc<Mutex<Option<Instant>>>,
 }
 
 struct Fetched {
@@ -105,7 +105,7 @@ impl Provider {
     /// When its roots cannot be read.
     pub(crate) fn new(source: Source) -> Result<Self, FetchError> {
         let fetcher = Fetcher::new(source.ca.as_deref(), source.token_file.as_deref())?;
-        Ok(Self { source, fetcher, keys: RwLock::new(None), asked: Mutex::new(None) })
+        Ok(Self { source, fetcher, keys: RwLock::new(None), asked: Arc::default() })
     }
 
     /// What asks it.
@@ -122,18 +122,23 @@ impl Provider {
     ///
     /// # Errors
     /// [`TokenError::UnknownKey`], and [`TokenError::Unavailable`] where no keys are known at all.
-    pub(super) async fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Result<DecodingKey, TokenError> {
+    pub(super) async fn key(
+        self: &Arc<Self>,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<DecodingKey, TokenError> {
         if let Some(key) = self.known(id, algorithm) {
             return Ok(key);
         }
         // Whoever waits here finds what the one before has fetched, and no more is asked for until the cooldown is over:
         // tokens with invented key ids cost the provider nothing.
-        let mut asked = self.asked.lock().await;
+        let asked = Arc::clone(&self.asked).lock_owned().await;
         if let Some(key) = self.known(id, algorithm) {
             return Ok(key);
         }
         if asked.is_none_or(|at| at.elapsed() >= COOLDOWN) {
-            self.fetch(&mut asked).await;
+            // In a task of its own: a client that hangs up ends neither what others wait for nor the cooldown after it.
+            let _ = tokio::spawn(Arc::clone(self).fetch(asked)).await;
         }
         self.known(id, algorithm).ok_or_else(|| match self.current() {
             Some(_) => TokenError::UnknownKey,
@@ -142,15 +147,15 @@ impl Provider {
     }
 
     /// Fetches keys that are missing or old, unless that is being done.
-    pub(crate) async fn refresh_if_due(&self) {
-        let Ok(mut asked) = self.asked.try_lock() else { return };
+    pub(crate) async fn refresh_if_due(self: Arc<Self>) {
+        let Ok(asked) = Arc::clone(&self.asked).try_lock_owned() else { return };
         let is_due = self.read().as_ref().is_none_or(|fetched| fetched.at.elapsed() >= REFRESH);
         if is_due && asked.is_none_or(|at| at.elapsed() >= COOLDOWN) {
-            self.fetch(&mut asked).await;
+            self.fetch(asked).await;
         }
     }
 
-    async fn fetch(&self, asked: &mut Option<Instant>) {
+    async fn fetch(self: Arc<Self>, mut asked: OwnedMutexGuard<Option<Instant>>) {
         match self.ask().await {
             Ok(keys) => {
                 let fetched = Fetched { keys: Arc::new(keys), at: Instant::now() };

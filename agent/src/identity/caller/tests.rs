@@ -52,6 +52,8 @@ struct Peer {
     documents: Arc<Mutex<HashMap<String, Value>>>,
     key_fetches: Arc<AtomicUsize>,
     is_up: Arc<AtomicBool>,
+    /// Whoever holds it holds back the keys.
+    gate: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Peer {
@@ -65,25 +67,32 @@ impl Peer {
             documents: Arc::new(Mutex::new(documents)),
             key_fetches: Arc::default(),
             is_up: Arc::new(AtomicBool::new(true)),
+            gate: Arc::default(),
         };
         peer.publish(keys);
-        let (documents, fetches, is_up) =
-            (Arc::clone(&peer.documents), Arc::clone(&peer.key_fetches), Arc::clone(&peer.is_up));
+        let (documents, fetches) = (Arc::clone(&peer.documents), Arc::clone(&peer.key_fetches));
+        let (is_up, gate) = (Arc::clone(&peer.is_up), Arc::clone(&peer.gate));
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 if !is_up.load(Ordering::SeqCst) {
                     continue;
                 }
-                let mut head = vec![0; 4096];
-                let length = stream.read(&mut head).await.unwrap_or(0);
-                let head = String::from_utf8_lossy(&head[..length]).into_owned();
-                let path = head.split(' ').nth(1).unwrap_or_default();
-                fetches.fetch_add(usize::from(path == "/keys"), Ordering::SeqCst);
-                let document = documents.lock().unwrap().get(path).map(Value::to_string);
-                let status = if document.is_some() { "200 OK" } else { "404 Not Found" };
-                let body = document.unwrap_or_default();
-                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-                let _ = stream.write_all(answer.as_bytes()).await;
+                let (documents, fetches, gate) = (Arc::clone(&documents), Arc::clone(&fetches), Arc::clone(&gate));
+                tokio::spawn(async move {
+                    let mut head = vec![0; 4096];
+                    let length = stream.read(&mut head).await.unwrap_or(0);
+                    let head = String::from_utf8_lossy(&head[..length]).into_owned();
+                    let path = head.split(' ').nth(1).unwrap_or_default();
+                    if path == "/keys" {
+                        fetches.fetch_add(1, Ordering::SeqCst);
+                        drop(gate.lock().await);
+                    }
+                    let document = documents.lock().unwrap().get(path).map(Value::to_string);
+                    let status = if document.is_some() { "200 OK" } else { "404 Not Found" };
+                    let body = document.unwrap_or_default();
+                    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                });
             }
         });
         peer
@@ -195,6 +204,34 @@ async fn a_flood_of_unknown_keys_is_one_fetch_and_a_published_one_is_found() {
     assert_eq!(peer.key_fetches.load(Ordering::SeqCst), 1);
     assert!(verify(&callers, &signer.sign(&peer.claims(&json!({})))).await.is_ok());
     assert_eq!(peer.key_fetches.load(Ordering::SeqCst), 1, "what the flood's fetch found is enough");
+}
+
+#[tokio::test]
+async fn who_hangs_up_neither_ends_a_fetch_nor_begins_another() {
+    let signer = Signer::new("one");
+    let peer = Peer::start(&[&signer]).await;
+    let callers = Arc::new(peer.callers(""));
+    let token = signer.sign(&peer.claims(&json!({})));
+    let held_back = peer.gate.lock().await;
+    let ask = || {
+        let (callers, token) = (Arc::clone(&callers), token.clone());
+        tokio::spawn(async move { verify(&callers, &token).await })
+    };
+    let first = ask();
+    while peer.key_fetches.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    first.abort();
+    assert!(first.await.is_err_and(|error| error.is_cancelled()));
+    for _ in 0..5 {
+        let next = ask();
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        next.abort();
+    }
+    let last = ask();
+    drop(held_back);
+    assert!(last.await.unwrap().is_ok(), "what was begun for the first serves the last");
+    assert_eq!(peer.key_fetches.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
