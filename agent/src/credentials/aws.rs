@@ -37,8 +37,8 @@ pub(super) struct Aws {
 
 impl Aws {
     /// Nothing is looked up yet.
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, settings: OnceCell::new(), keys: Cell::new() }
+    pub(super) fn new() -> Self {
+        Self { clock: Clock::default(), settings: OnceCell::new(), keys: Cell::new() }
     }
 
     /// With settings that a test made.
@@ -47,7 +47,7 @@ impl Aws {
         Self { clock: Clock::default(), settings: OnceCell::new_with(Some(settings)), keys: Cell::new() }
     }
 
-    /// What time it is at AWS.
+    /// What time it is at STS, whose answers alone may correct it.
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -96,6 +96,11 @@ impl Aws {
         self.keys.get(|| async move { aws.fetch_keys().await }).await
     }
 
+    /// The agent's own keys have ended before their time: they are looked up again.
+    pub(super) fn forget_keys(&self) {
+        self.keys.forget();
+    }
+
     async fn fetch_keys(&self) -> Result<Lease<AwsCredentials>, CredentialError> {
         let Some(provider) = self.settings().await.credentials_provider() else {
             return Err(CredentialError::Agent("no provider is configured".into()));
@@ -107,6 +112,11 @@ impl Aws {
         };
         Ok(Lease::of(keys, lifetime, AHEAD))
     }
+}
+
+/// Whether an error code says that the keys that signed are good no more (IAM User Guide, "Common errors").
+pub(super) fn have_ended(code: &str) -> bool {
+    matches!(code, "ExpiredToken" | "ExpiredTokenException" | "InvalidClientTokenId" | "UnrecognizedClientException")
 }
 
 /// How long is left until `expiry`, by AWS's clock.

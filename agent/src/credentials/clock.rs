@@ -1,4 +1,6 @@
-//! What time it is at AWS. Signatures are good for five minutes around their time, and hosts' clocks can be wrong by more.
+//! What time it is at who checks a signature. Signatures are good for five minutes around their time, and hosts' clocks can be
+//! wrong by more. Each endpoint has a clock of its own, which only its server's answers correct, and STS another, by which
+//! lifetimes are told: no server can move another's.
 
 use std::{
     sync::{
@@ -13,6 +15,8 @@ use aws_smithy_types::{DateTime, date_time::Format};
 
 /// A clock is not corrected by less, in seconds.
 const SKEW: u64 = 60;
+/// Nor away from the host's by more: a host this wrong would hardly get so far, since certificates would not verify.
+const MOST: u64 = 24 * 3600;
 
 /// The host's clock, corrected by some seconds. Clones are the same clock.
 #[derive(Debug, Clone, Default)]
@@ -30,18 +34,18 @@ impl Clock {
     }
 
     /// Takes over the time in a service's `Date` header (RFC 9110 §6.6.1). False when that changes nothing, because it is the
-    /// time already.
+    /// time already, or more than a day from the host's.
     pub(super) fn correct(&self, date: &str) -> bool {
         let Some(theirs) = DateTime::from_str(date, Format::HttpDate).ok().map(|date| date.secs()) else {
             return false;
         };
         let Ok(ours) = SystemTime::now().duration_since(UNIX_EPOCH) else { return false };
-        let offset = theirs - ours.as_secs().cast_signed();
-        if offset.abs_diff(self.0.load(Ordering::Relaxed)) <= SKEW {
+        let offset = theirs.saturating_sub(ours.as_secs().cast_signed());
+        if offset.unsigned_abs() > MOST || offset.abs_diff(self.0.load(Ordering::Relaxed)) <= SKEW {
             return false;
         }
         self.0.store(offset, Ordering::Relaxed);
-        tracing::warn!(seconds = offset, "the host's clock is not AWS's: requests are signed with AWS's");
+        tracing::warn!(seconds = offset, "the host's clock is not the server's: requests to it are signed with its own");
         true
     }
 }
@@ -76,5 +80,8 @@ mod tests {
             assert!(off < Duration::from_secs(30), "{off:?}");
         }
         assert!(clock.correct(&http_date(SystemTime::now())));
+        for absurd in [SystemTime::now() - 25 * hour, SystemTime::now() + 25 * hour, UNIX_EPOCH] {
+            assert!(!clock.correct(&http_date(absurd)), "no server can say that it is another day");
+        }
     }
 }

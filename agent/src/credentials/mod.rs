@@ -13,7 +13,7 @@
 //! | `cell` | a value fetched once for all who wait, ahead of its end, with patience after a failure |
 //! | `aws` | the agent's own credentials and its clients of AWS |
 //! | `placeholder` | keys for workloads that must sign, worth nothing but here |
-//! | `clock` | what time it is at AWS |
+//! | `clock` | what time it is at who checks a signature |
 //!
 //! Secrets wipe themselves and have no `Debug`; errors, records and logs say what was used, never the secret, nor what a
 //! service wrote about it (STS quotes tokens in some of its errors).
@@ -39,7 +39,6 @@ use zeroize::Zeroizing;
 use self::{
     aws::Aws,
     bearer::Tokens,
-    clock::Clock,
     oauth::TokenEndpoint,
     secret::Secret,
     sigv4::{AwsKey, Claimed, SigV4},
@@ -147,7 +146,7 @@ impl Credentials {
     /// # Errors
     /// [`CredentialError::Setup`].
     pub fn new(config: &Config) -> Result<Self, CredentialError> {
-        let aws = Arc::new(Aws::new(Clock::default()));
+        let aws = Arc::new(Aws::new());
         let mut endpoints = HashMap::new();
         for endpoint in &config.endpoints {
             let source = match &endpoint.credentials {
@@ -222,7 +221,7 @@ impl Credential {
     pub fn heed(&self, refused: &http::response::Parts, body: &[u8]) -> bool {
         let is_unauthorized = refused.status == StatusCode::UNAUTHORIZED;
         match &self.source {
-            Source::SigV4(sigv4) => return sigv4.corrects_clock(refused, body),
+            Source::SigV4(sigv4) => return sigv4.heed(refused, body),
             Source::Bearer(tokens) if is_unauthorized => tokens.forget(),
             Source::OAuth(endpoint) if is_unauthorized => endpoint.forget(),
             Source::Bearer(_) | Source::OAuth(_) | Source::Mtls => {}

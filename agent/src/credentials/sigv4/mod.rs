@@ -16,7 +16,12 @@ pub(super) use self::{
     claimed::{Claimed, credential_of, take_off},
     sign::{check, sign},
 };
-use super::{Asking, CredentialError, Used, aws::Aws, clock::Clock, sts::Sts};
+use super::{
+    Asking, CredentialError, Used,
+    aws::{Aws, have_ended},
+    clock::Clock,
+    sts::Sts,
+};
 use crate::config;
 
 /// How one endpoint's requests are signed.
@@ -25,6 +30,8 @@ pub(super) struct SigV4 {
     region: Option<String>,
     aws: Arc<Aws>,
     role: Option<Sts>,
+    /// What time it is at the endpoint's server.
+    clock: Clock,
 }
 
 /// What a signature is good for (its credential scope, without the date).
@@ -45,7 +52,7 @@ impl SigV4 {
     pub(super) fn new(config: &config::SigV4, endpoint: &str, aws: &Arc<Aws>) -> Self {
         let config::SigV4 { service, region, role } = config.clone();
         let role = role.map(|role| Sts::new(role, region.clone(), endpoint, aws));
-        Self { service, region, aws: Arc::clone(aws), role }
+        Self { service, region, aws: Arc::clone(aws), role, clock: Clock::default() }
     }
 
     /// As which service and region to sign for `host`: as configured, else as the client did, else as the host's name says.
@@ -78,14 +85,19 @@ impl SigV4 {
             Some(role) => role.session(&scope.region, asking).await?,
         };
         let used = Used { access_key_id: Some(keys.access_key_id().to_owned()), ..self.intended(asking) };
-        Ok((AwsKey { keys, scope, clock: self.aws.clock().clone() }, used))
+        Ok((AwsKey { keys, scope, clock: self.clock.clone() }, used))
     }
 
-    /// Whether a refusal was about the time of the signature, and the clock is corrected now.
-    pub(super) fn corrects_clock(&self, refused: &http::response::Parts, body: &[u8]) -> bool {
-        refused.status == StatusCode::FORBIDDEN
-            && is_about_time(&refused.headers, body)
-            && date(&refused.headers).is_some_and(|date| self.aws.clock().correct(date))
+    /// Takes note of a refusal. True if it was about the time of the signature, and the endpoint's clock is corrected now.
+    pub(super) fn heed(&self, refused: &http::response::Parts, body: &[u8]) -> bool {
+        if refused.status != StatusCode::FORBIDDEN {
+            return false;
+        }
+        let refusal = Refusal::of(&refused.headers, body);
+        if self.role.is_none() && refusal.is_about_ended_keys() {
+            self.aws.forget_keys();
+        }
+        refusal.is_about_time() && date(&refused.headers).is_some_and(|date| self.clock.correct(date))
     }
 }
 
@@ -93,17 +105,30 @@ fn date(headers: &HeaderMap) -> Option<&str> {
     headers.get(DATE)?.to_str().ok()
 }
 
-/// Whether a refusal says that the time was wrong: by its error code (`x-amzn-errortype`, or in the body), or in the words of AWS's
-/// front ends.
-fn is_about_time(headers: &HeaderMap, body: &[u8]) -> bool {
-    const CODES: [&str; 4] =
-        ["RequestTimeTooSkewed", "RequestExpired", "InvalidSignatureException", "SignatureDoesNotMatch"];
-    const WORDS: [&str; 3] = ["Signature expired", "Signature not yet current", "Request has expired"];
-    let code =
-        headers.get("x-amzn-errortype").map_or(Cow::Borrowed(""), |code| String::from_utf8_lossy(code.as_bytes()));
-    let body = String::from_utf8_lossy(body);
-    CODES.iter().any(|known| code.contains(known) || body.contains(known))
-        || WORDS.iter().any(|said| body.contains(said))
+/// What a server says of why it refuses: its error code (`x-amzn-errortype`, or in the body), or the words of AWS's front ends.
+struct Refusal<'a> {
+    code: Cow<'a, str>,
+    body: Cow<'a, str>,
+}
+
+impl<'a> Refusal<'a> {
+    fn of(headers: &'a HeaderMap, body: &'a [u8]) -> Self {
+        let code = headers.get("x-amzn-errortype").map_or(&b""[..], |code| code.as_bytes());
+        Self { code: String::from_utf8_lossy(code), body: String::from_utf8_lossy(body) }
+    }
+
+    fn is_about_time(&self) -> bool {
+        const CODES: [&str; 4] =
+            ["RequestTimeTooSkewed", "RequestExpired", "InvalidSignatureException", "SignatureDoesNotMatch"];
+        const WORDS: [&str; 3] = ["Signature expired", "Signature not yet current", "Request has expired"];
+        CODES.iter().any(|known| self.code.contains(known) || self.body.contains(known))
+            || WORDS.iter().any(|said| self.body.contains(said))
+    }
+
+    fn is_about_ended_keys(&self) -> bool {
+        let codes = self.code.split([':', '#']).chain(self.body.split(|c: char| !c.is_ascii_alphanumeric()));
+        codes.into_iter().any(have_ended) || self.body.contains("security token included in the request is expired")
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
+use std::time::SystemTime;
+
+use aws_smithy_async::time::TimeSource as _;
 use http::{Request, Response};
 
 use super::*;
-use crate::credentials::clock::Clock;
 
 fn head(target: &str, headers: &[(&'static str, &str)]) -> http::request::Parts {
     let mut request = Request::post(target);
@@ -13,7 +15,7 @@ fn head(target: &str, headers: &[(&'static str, &str)]) -> http::request::Parts 
 
 fn sigv4(config: &str) -> SigV4 {
     let config: config::SigV4 = serde_json::from_str(config).expect("a table");
-    SigV4::new(&config, "mcp", &Arc::new(Aws::new(Clock::default())))
+    SigV4::new(&config, "mcp", &Arc::new(Aws::new()))
 }
 
 const SIGNED: &str =
@@ -88,16 +90,21 @@ fn only_a_refusal_about_the_time_corrects_the_clock() {
         }
         response.body(()).expect("a response").into_parts().0
     };
-    let past = "Mon, 01 Jan 2024 00:00:00 GMT";
-    let signer = sigv4("{}");
+    let past = &(jiff::Timestamp::now() - jiff::SignedDuration::from_hours(2)).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let aws = Arc::new(Aws::new());
+    let signer = |aws| SigV4::new(&serde_json::from_str("{}").expect("a table"), "mcp", aws);
+    let (signer, other) = (signer(&aws), signer(&aws));
     for (status, code, body) in [
         (403, Some("AccessDeniedException"), "not authorized"),
         (401, Some("InvalidSignatureException"), ""),
         (200, None, "Signature expired"),
     ] {
-        assert!(!signer.corrects_clock(&refusal(status, code, past), body.as_bytes()), "{status} {code:?}");
+        assert!(!signer.heed(&refusal(status, code, past), body.as_bytes()), "{status} {code:?}");
     }
-    assert!(!signer.corrects_clock(&refusal(403, None, "never"), b"Signature expired: 2024"));
-    assert!(signer.corrects_clock(&refusal(403, None, past), b"{\"message\":\"Signature expired: 2024\"}"));
-    assert!(!signer.corrects_clock(&refusal(403, Some("InvalidSignatureException"), past), b""), "right already");
+    assert!(!signer.heed(&refusal(403, None, "never"), b"Signature expired: 2024"));
+    assert!(signer.heed(&refusal(403, None, past), b"{\"message\":\"Signature expired: 2024\"}"));
+    assert!(!signer.heed(&refusal(403, Some("InvalidSignatureException"), past), b""), "right already");
+    let off = |clock: &Clock| clock.now().duration_since(SystemTime::now()).is_err_and(|off| off.duration().as_secs() > 3600);
+    assert!(off(&signer.clock));
+    assert!(!off(&other.clock) && !off(aws.clock()), "one server's time is not another's, nor that of STS");
 }

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::{
     super::{
         CredentialError, WorkloadFile,
-        aws::{AHEAD, Aws, lifetime},
+        aws::{AHEAD, Aws, have_ended, lifetime},
         cell::Lease,
         error::StsTrouble,
         secret::Secret,
@@ -109,6 +109,9 @@ impl Asker {
         let mut answered = request().send().await;
         if answered.as_ref().is_err_and(|error| self.corrects_clock(error)) {
             answered = request().send().await;
+        }
+        if answered.as_ref().is_err_and(|error| code(error).is_some_and(have_ended)) {
+            self.aws.forget_keys();
         }
         answered.map(|answer| answer.credentials).map_err(|error| self.why(&error))
     }

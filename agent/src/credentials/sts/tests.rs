@@ -8,6 +8,7 @@ use std::{
 };
 
 use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::provider::{ProvideCredentials, future};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -271,6 +272,46 @@ async fn every_failure_says_what_it_is_and_is_not_asked_again_at_once() {
     let again = async || session(&sts, &workload(1)).await.is_ok();
     while !again().await {
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The agent's own keys, which it looks up so often.
+#[derive(Debug, Default, Clone)]
+struct Looked(Arc<AtomicU32>);
+
+impl ProvideCredentials for Looked {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let number = self.0.fetch_add(1, Ordering::Relaxed);
+        future::ProvideCredentials::ready(Ok(AwsCredentials::new(
+            format!("AKID{number}"),
+            "secret",
+            None,
+            None,
+            "test",
+        )))
+    }
+}
+
+#[tokio::test]
+async fn keys_that_ended_before_their_time_are_looked_up_again_but_not_each_time() {
+    let (server, url) = Server::start().await;
+    let looked = Looked::default();
+    let loader = aws_config::defaults(BehaviorVersion::latest()).region(Region::new("us-east-1"));
+    let aws = Arc::new(Aws::with(loader.credentials_provider(looked.clone()).load().await));
+    let sts = Sts::new(role(&url, by_agent()), None, "billing", &aws);
+    server.says(Says::Error(403, "ExpiredToken"));
+    for number in 0..5 {
+        session(&sts, &workload(number)).await.expect_err("no session");
+    }
+    assert_eq!(looked.0.load(Ordering::Relaxed), 1);
+    let mut number = 5;
+    while looked.0.load(Ordering::Relaxed) == 1 {
+        session(&sts, &workload(number)).await.expect_err("no session");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        number += 1;
     }
 }
 
