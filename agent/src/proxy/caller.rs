@@ -47,6 +47,7 @@ pub(crate) struct Identified {
 pub(crate) async fn identify(connection: &Connection, head: &mut Parts) -> Result<(), Refusal> {
     let signed_in = connection.shared.callers.logins().caller_of(&connection.flow.workload);
     let Some(gate) = connection.shared.callers.gate(connection.endpoint.name()) else {
+        // Where no rule says whom to believe, `[login]` does.
         head.extensions.insert(Identified { caller: signed_in, took_token: false });
         return Ok(());
     };
@@ -56,7 +57,8 @@ pub(crate) async fn identify(connection: &Connection, head: &mut Parts) -> Resul
     }
     let token = bearer(head).map_err(|why| refuse_token(connection, head, &why))?;
     let (caller, has_token) = match token {
-        None => (signed_in, false),
+        // Who is nobody at the gate is nobody to policies, in the record and at STS, too.
+        None => (signed_in.filter(|caller| gate.knows(caller)), false),
         Some(token) => match gate.verify(token).await {
             Ok(caller) => (Some(Arc::new(caller)), true),
             Err(TokenError::Unavailable) => {

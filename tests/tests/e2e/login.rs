@@ -178,6 +178,33 @@ fn who_signed_in_is_known_to_the_next_agent() {
 }
 
 #[test]
+fn at_another_issuers_endpoint_who_signed_in_is_nobody() {
+    let (mut stage, server, idp) = setting("login-foreign");
+    let other = stage.serve(ServerKind::Python, "other.test");
+    let issuer = idp.issuer();
+    let login = format!("[login]\nissuer = \"{issuer}\"\nclient_id = \"weir\"\nlisten = \"unix:{}\"", socket(&stage));
+    let caller = format!("caller = {{ issuer = \"{issuer}/other\", audience = \"{AUDIENCE}\" }}");
+    let config = ConfigToml::of(&[]).endpoint(&server, &caller).endpoint(&other, "").and(&login);
+    let agent = Agent::start(&stage, &config);
+    eventually("the login socket", || fs::metadata(socket(&stage)).ok());
+    let mut own = Session::begin(&stage, 1000);
+    own.sign_in(&idp, "jane");
+    for server in [&server, &other] {
+        let client = Client::python(&server.url()).call("add", &json!({ "a": 19, "b": 23 }));
+        let (code, transcript) = own.run(&client.shell());
+        assert_eq!(code, 0, "{transcript}");
+    }
+    let log = agent.records_once("two calls", |log| log.tool_calls("add").len() == 2);
+    for call in log.tool_calls("add") {
+        let record = call.request.event();
+        // Where no rule names an issuer, the login is what is known.
+        let expected = if record["mcp"]["endpoint"] == "other.test" { json!("jane") } else { Value::Null };
+        assert_eq!(record["caller"]["sub"], expected, "{}", call.request.line);
+    }
+    agent.verify();
+}
+
+#[test]
 fn a_session_that_is_moved_elsewhere_is_nobodys() {
     let (stage, server, idp) = setting("login-moved");
     let _agent = start(&stage, &server, &idp, 3600);

@@ -92,7 +92,7 @@ impl Asker {
         let own = self.aws.keys().await?;
         let provider = SharedCredentialsProvider::new(own.as_ref().clone());
         let client = Client::new(&settings.into_builder().credentials_provider(provider).build());
-        let Session { name, source_identity, tags } = session;
+        let Session { name, source_identity, tags, issuer: _ } = session;
         let keys = tags.iter().filter(|_| *transitive).map(|(key, _)| (*key).to_owned());
         let request = || {
             client

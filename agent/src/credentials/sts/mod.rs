@@ -1,8 +1,8 @@
 //! A role's sessions: one for each workload and caller, named after them, so that `CloudTrail` names them too.
 //!
-//! What tells sessions apart is what is said about them at STS ([`Session`]), so two workloads share one only if STS could not
-//! tell them apart either. At most [`SESSIONS`] of an endpoint are kept (some 9 KiB of resident memory each), the least
-//! recently used goes first; at most [`AT_ONCE`] are asked for at a time.
+//! What tells sessions apart is what is said about them at STS, and who vouches for the caller ([`Session`]): two workloads share
+//! one only if STS could not tell them apart either. At most [`SESSIONS`] of an endpoint are kept (some 9 KiB of resident memory
+//! each), the least recently used goes first; at most [`AT_ONCE`] are asked for at a time.
 
 mod ask;
 mod session;

@@ -21,6 +21,8 @@ pub(in crate::credentials) struct Session {
     pub(super) name: String,
     pub(super) source_identity: Option<String>,
     pub(super) tags: Vec<(&'static str, String)>,
+    /// Who vouches for the caller: another provider's of the same name is somebody else.
+    pub(super) issuer: Option<String>,
 }
 
 impl Session {
@@ -30,8 +32,9 @@ impl Session {
             Some(caller) => name_of(&format!("{}+{}", caller.sub, workload.id)),
             None => name_of(&workload.id),
         };
+        let issuer = caller.map(|caller| caller.issuer.clone());
         let RoleProof::Agent { tags, source_identity, .. } = proof else {
-            return Self { name, source_identity: None, tags: Vec::new() };
+            return Self { name, source_identity: None, tags: Vec::new(), issuer };
         };
         let source_identity = match source_identity {
             SourceIdentity::Caller => Some(name_of(caller.map_or(&workload.id, |caller| &caller.sub))),
@@ -39,7 +42,7 @@ impl Session {
             SourceIdentity::None => None,
         };
         let tags = tags.iter().filter_map(|tag| tag_of(*tag, endpoint, workload, *caller)).collect();
-        Self { name, source_identity, tags }
+        Self { name, source_identity, tags, issuer }
     }
 }
 

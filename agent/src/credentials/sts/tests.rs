@@ -231,6 +231,11 @@ async fn sts_is_told_who_it_is_for() {
     assert_eq!(told[1]["SourceIdentity"], "systemd=app-7.service");
     assert!(!told[1].contains_key("Tags.member.4.Key"), "no caller, no tag");
     assert_eq!(sts.intended(&asking).session_name.as_deref(), Some("ada@example.com+systemd=app-7.service"));
+
+    let namesake = Caller { issuer: "https://other.test".into(), ..caller.clone() };
+    let asking = Asking { caller: Some(&namesake), ..asking };
+    let keys = sts.session("us-east-1", &asking).await.expect("a session");
+    assert_eq!(keys.access_key_id(), "ASIA2", "another provider's ada is somebody else");
 }
 
 #[tokio::test]
