@@ -18,6 +18,7 @@ use super::{
     record::ExchangeFacts,
 };
 use crate::{
+    config::normal_path,
     identity::{
         Caller,
         caller::{Barred, Gate, TokenError},
@@ -131,7 +132,12 @@ fn origin(connection: &Connection, head: &Parts) -> String {
 fn is_discovery(connection: &Connection, head: &Parts) -> bool {
     connection.endpoint.endpoint.paths.is_empty()
         && matches!(head.method, Method::GET | Method::HEAD)
-        && DISCOVERY.iter().any(|known| suffix(head.uri.path(), known).is_some())
+        && is_discovery_path(head.uri.path())
+}
+
+/// A path that no server reads as one elsewhere: with dot segments, however encoded, some would.
+fn is_discovery_path(path: &str) -> bool {
+    DISCOVERY.iter().any(|known| suffix(path, known).is_some()) && normal_path(path).is_ok()
 }
 
 /// The resource whose metadata a request asks for, if Weir is the one to answer: it takes the tokens.
@@ -207,5 +213,16 @@ mod tests {
         assert_eq!(suffix("/.well-known/oauth-protected-resource/mcp", METADATA), Some("/mcp"));
         assert_eq!(suffix("/.well-known/oauth-protected-resources", METADATA), None);
         assert_eq!(suffix("/mcp", METADATA), None);
+    }
+
+    #[test]
+    fn what_leads_elsewhere_is_no_discovery() {
+        let known = "/.well-known/openid-configuration";
+        for good in ["", "/tenant", "/a%20b"] {
+            assert!(is_discovery_path(&format!("{known}{good}")), "{good}");
+        }
+        for bad in ["/../../mcp", "/%2e%2e/%2E./mcp", "/..%2f..%2fmcp", "/..;x/..;/mcp", "/%252e%252e/mcp", "/..\\mcp"] {
+            assert!(!is_discovery_path(&format!("{known}{bad}")), "{bad}");
+        }
     }
 }

@@ -106,6 +106,20 @@ fn a_stream_needs_a_caller_as_a_call_does() {
 }
 
 #[test]
+fn where_every_path_is_the_endpoints_none_leads_around_the_caller() {
+    let (stage, server, idp) = stage_with_idp("caller-around");
+    let caller = format!("caller = {{ issuer = \"{}\", audience = \"{AUDIENCE}\", required = true }}", idp.issuer());
+    let agent = Agent::start(&stage, &ConfigToml::of(&[]).endpoint(&server, &caller));
+    for path in ["/../../mcp", "/%2e%2e/%2e%2e/mcp", "/..%2f..%2fmcp", "/..;/..;/mcp"] {
+        let url = format!("https://mcp.test/.well-known/openid-configuration{path}");
+        let reply = Curl::get(&url).with(&["--path-as-is"]).run(&stage, APP);
+        assert_eq!(reply.status, 401, "{path}: {reply:#?}");
+    }
+    assert_eq!(server.seen().len(), 0, "one was served");
+    agent.verify();
+}
+
+#[test]
 fn forged_expired_and_foreign_tokens_are_refused_and_ask_the_provider_once() {
     let (stage, server, idp) = stage_with_idp("caller-forged");
     let agent = Agent::start(&stage, &config(&server, &idp, ", allowed_groups = [\"developers\"]"));
