@@ -54,6 +54,9 @@ pub(crate) async fn identify(connection: &Connection, head: &mut Parts) -> Resul
     };
     // A browser asks without credentials whether it may ask with them (Fetch, "CORS-preflight request").
     if head.method == Method::OPTIONS || is_discovery(connection, head) {
+        // Who shows a token all the same shows it to the agent.
+        let took_token = !gate.passes_token() && shows_token(head) && head.headers.remove(AUTHORIZATION).is_some();
+        head.extensions.insert(Identified { caller: None, took_token });
         return Ok(());
     }
     let token = bearer(head).map_err(|why| refuse_token(connection, head, &why))?;
@@ -85,14 +88,22 @@ fn bearer(head: &Parts) -> Result<Option<&str>, String> {
     if rest.is_some() {
         return Err("there are several authorization headers".into());
     }
-    let Some((scheme, token)) = value.as_bytes().split_at_checked("Bearer ".len()) else { return Ok(None) };
-    if !scheme.eq_ignore_ascii_case(b"Bearer ") {
-        return Ok(None);
-    }
+    let Some(token) = after_scheme(value) else { return Ok(None) };
     match std::str::from_utf8(token) {
         Ok(token) => Ok(Some(token.trim())),
         Err(_) => Err(TokenError::Malformed.to_string()),
     }
+}
+
+/// What follows `Bearer` and a blank, in a value of that scheme.
+fn after_scheme(value: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
+    (scheme.eq_ignore_ascii_case(b"Bearer ") || scheme.eq_ignore_ascii_case(b"Bearer\t")).then_some(token)
+}
+
+/// Whether any `Authorization` header has a bearer token.
+fn shows_token(head: &Parts) -> bool {
+    head.headers.get_all(AUTHORIZATION).iter().any(|value| after_scheme(value).is_some())
 }
 
 fn refuse_token(connection: &Connection, head: &Parts, why: &str) -> Refusal {
@@ -200,6 +211,7 @@ mod tests {
     fn one_bearer_token_is_a_callers() {
         assert_eq!(bearer(&head(&["Bearer a.b.c"])), Ok(Some("a.b.c")));
         assert_eq!(bearer(&head(&["bEARER  a.b.c "])), Ok(Some("a.b.c")));
+        assert_eq!(bearer(&head(&["Bearer\ta.b.c"])), Ok(Some("a.b.c")));
         assert_eq!(bearer(&head(&[])), Ok(None));
         assert_eq!(bearer(&head(&["AWS4-HMAC-SHA256 Credential=a"])), Ok(None));
         assert_eq!(bearer(&head(&["Bearer"])), Ok(None));

@@ -120,6 +120,22 @@ fn where_every_path_is_the_endpoints_none_leads_around_the_caller() {
 }
 
 #[test]
+fn a_token_ends_at_the_agent_where_none_is_asked_for_too() {
+    let (stage, server, idp) = stage_with_idp("caller-unasked");
+    let caller = format!("caller = {{ issuer = \"{}\", audience = \"{AUDIENCE}\", required = true }}", idp.issuer());
+    let agent = Agent::start(&stage, &ConfigToml::of(&[]).endpoint(&server, &caller));
+    let bearer = format!("Bearer {}", idp.service_token(&stage, AUDIENCE));
+    let discovery = "https://mcp.test/.well-known/openid-configuration";
+    for (method, url) in [("OPTIONS", AUDIENCE), ("GET", discovery)] {
+        let options = ["--request", method, "--header", "x-kept: yes"];
+        let _ = Curl::get(url).header("authorization", &bearer).with(&options).run(&stage, APP);
+        let seen = server.has_seen(method, |seen| seen.method() == method);
+        assert_eq!((seen.header("authorization"), seen.header("x-kept")), (None, Some("yes")), "{method}");
+    }
+    agent.verify();
+}
+
+#[test]
 fn forged_expired_and_foreign_tokens_are_refused_and_ask_the_provider_once() {
     let (stage, server, idp) = stage_with_idp("caller-forged");
     let agent = Agent::start(&stage, &config(&server, &idp, ", allowed_groups = [\"developers\"]"));
