@@ -1,13 +1,15 @@
 //! ECS tasks by the container agent's introspection (`GET /v1/tasks`, `/v1/metadata` at port 51678 of the container instance).
 //! The task metadata endpoint answers only inside a task; this is what a host agent can ask.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use url::Url;
 
 use super::{
     EcsTask, Workload,
     fetch::{FetchError, Fetcher},
-    roster::Roster,
+    roster::{Authority, Roster},
 };
 use crate::config::Ecs;
 
@@ -16,22 +18,25 @@ const ANSWER_BYTES: usize = 16 << 20;
 
 /// Asks the ECS agent.
 #[derive(Debug)]
-pub(super) struct EcsAgent {
+pub(super) struct EcsAgent(Arc<Roster<Introspection>>);
+
+/// Its list.
+#[derive(Debug)]
+struct Introspection {
     url: Url,
     fetcher: Fetcher,
-    tasks: Roster<Known>,
 }
 
 /// What is known of a container.
 #[derive(Debug, PartialEq, Eq)]
-struct Known {
+pub(super) struct Known {
     task: EcsTask,
     name: String,
 }
 
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]
-enum ListError {
+pub(super) enum ListError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error("the ECS agent's answer is no list of tasks: {0}")]
@@ -72,21 +77,27 @@ impl EcsAgent {
     /// # Errors
     /// When TLS cannot be set up.
     pub(super) fn new(config: &Ecs) -> Result<Self, FetchError> {
-        Ok(Self { url: config.agent.clone(), fetcher: Fetcher::new(None, None)?, tasks: Roster::new("the ECS agent") })
+        Ok(Self(Roster::new(Introspection { url: config.agent.clone(), fetcher: Fetcher::new(None, None)? })))
     }
 
     /// Adds what it says of a container outside Kubernetes.
     pub(super) async fn name(&self, workload: &mut Workload) {
         let Some(container) = workload.container.as_mut().filter(|_| workload.pod.is_none()) else { return };
-        let Some(known) = self.tasks.find(&container.id, |_| true, async || self.list().await).await else { return };
+        let Some(known) = self.0.find(&container.id, |_| true).await else { return };
         container.name = Some(known.name.clone());
         container.task = Some(known.task.clone());
     }
 
     /// Asks anew, if that is due.
     pub(super) async fn refresh(&self) {
-        self.tasks.refresh(async || self.list().await).await;
+        self.0.refresh().await;
     }
+}
+
+impl Authority for Introspection {
+    const NAME: &'static str = "the ECS agent";
+    type Known = Known;
+    type Error = ListError;
 
     async fn list(&self) -> Result<Vec<(String, Known)>, ListError> {
         let mut url = self.url.clone();

@@ -2,7 +2,10 @@
 //!
 //! It needs leave to get `nodes/pods` (Kubernetes' fine-grained kubelet authorization), or `nodes/proxy` before that.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use serde::Deserialize;
 use url::Url;
@@ -10,7 +13,7 @@ use url::Url;
 use super::{
     Pod, PodOwner, Workload,
     fetch::{FetchError, Fetcher},
-    roster::Roster,
+    roster::{Authority, Roster},
 };
 use crate::config::Kubernetes;
 
@@ -21,15 +24,18 @@ const LABELS: usize = 64;
 
 /// Asks the kubelet.
 #[derive(Debug)]
-pub(super) struct Kubelet {
+pub(super) struct Kubelet(Arc<Roster<Pods>>);
+
+/// Its list.
+#[derive(Debug)]
+struct Pods {
     url: Url,
     fetcher: Fetcher,
-    pods: Roster<Known>,
 }
 
 /// What is known of a pod.
 #[derive(Debug, PartialEq, Eq)]
-struct Known {
+pub(super) struct Known {
     pod: Pod,
     /// Name and image, by the runtime's container id.
     containers: HashMap<String, (String, String)>,
@@ -37,7 +43,7 @@ struct Known {
 
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]
-enum ListError {
+pub(super) enum ListError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error("the kubelet's answer is no list of pods: {0}")]
@@ -51,7 +57,7 @@ impl Kubelet {
         let fetcher = Fetcher::new(Some(&config.ca), Some(&config.token_file))?;
         let mut url = config.address();
         url.set_path("/pods");
-        Ok(Self { url, fetcher, pods: Roster::new("the kubelet") })
+        Ok(Self(Roster::new(Pods { url, fetcher })))
     }
 
     /// Adds what it says of a pod and its container.
@@ -59,7 +65,7 @@ impl Kubelet {
         let Some(pod) = &workload.pod else { return };
         let container = workload.container.as_ref().map(|container| container.id.clone());
         let has_container = |known: &Known| container.as_ref().is_none_or(|id| known.containers.contains_key(id));
-        let Some(known) = self.pods.find(&pod.uid, has_container, async || self.list().await).await else { return };
+        let Some(known) = self.0.find(&pod.uid, has_container).await else { return };
         workload.pod = Some(known.pod.clone());
         let named = container.and_then(|id| known.containers.get(&id));
         if let (Some(container), Some((name, image))) = (&mut workload.container, named) {
@@ -70,8 +76,14 @@ impl Kubelet {
 
     /// Asks anew, if that is due.
     pub(super) async fn refresh(&self) {
-        self.pods.refresh(async || self.list().await).await;
+        self.0.refresh().await;
     }
+}
+
+impl Authority for Pods {
+    const NAME: &'static str = "the kubelet";
+    type Known = Known;
+    type Error = ListError;
 
     async fn list(&self) -> Result<Vec<(String, Known)>, ListError> {
         read(&self.fetcher.get(&self.url, LIST_BYTES).await?).map_err(ListError::Read)

@@ -88,7 +88,7 @@ impl Workloads {
     /// most 2 s for each of these. What is not known stays absent.
     pub async fn name(&self, mut workload: Workload) -> Workload {
         if let Some(spire) = &self.spire {
-            workload.spiffe_id = spire.id_of(&workload.process, || self.is_still(&workload)).await;
+            workload.spiffe_id = spire.id_of(&workload.process).await;
         }
         match (&workload.pod, &workload.container, &self.kubelet, &self.ecs) {
             (Some(_), _, Some(kubelet), _) => kubelet.name(&mut workload).await,

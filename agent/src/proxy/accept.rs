@@ -76,7 +76,7 @@ async fn admit(shared: &Arc<Shared>, place: &Place, stream: TcpStream, peer: Soc
     };
     shared.tasks.spawn(async move {
         let shared = task;
-        let workload = shared.workloads.name(shared.workloads.resolve(&facts)).await;
+        let workload = shared.workloads.resolve(&facts);
         let Some(_share) = shared.ledger.share_of(&workload) else {
             drop((stream, permit));
             shared.counters.over_limit();
@@ -84,6 +84,8 @@ async fn admit(shared: &Arc<Shared>, place: &Place, stream: TcpStream, peer: Soc
             shared.refuse_flow(&facts, workload, "as many flows of its workload are open as its share allows").await;
             return;
         };
+        // With its share taken: whoever tells names may be slow.
+        let workload = shared.workloads.name(workload).await;
         let context = Arc::new(flow::FlowContext::new(id, facts, workload, netns));
         flow::run(shared, context, stream).await;
         drop(permit);

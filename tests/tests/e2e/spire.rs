@@ -3,8 +3,9 @@
 use std::{
     convert::Infallible,
     fs,
-    future::{Ready, ready},
+    future::{pending, ready},
     path::{Path, PathBuf},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -26,11 +27,13 @@ use tonic::{
     server::{Grpc, ServerStreamingService},
 };
 use tonic_prost::ProstCodec;
-use weir_tests::fixture::{APP, Agent, ConfigToml, Curl, ServerKind, Stage};
+use weir_tests::fixture::{APP, Agent, ConfigToml, Curl, ServerKind, Stage, eventually};
 
 use crate::story::initialize;
 
 const ID: &str = "spiffe://example.org/ns/payments/sa/agent";
+/// Nothing is ever said about what runs here.
+const SLOW: &str = "/slow";
 const METHOD: &str = "/spire.api.agent.delegatedidentity.v1.DelegatedIdentity/SubscribeToX509SVIDs";
 
 /// SPIRE's agent, which knows what runs in [`APP`]. It ends with this value.
@@ -75,15 +78,18 @@ struct Attestor {
 impl ServerStreamingService<SubscribeToX509sviDsRequest> for Attestor {
     type Response = SubscribeToX509sviDsResponse;
     type ResponseStream = Once<Result<SubscribeToX509sviDsResponse, Status>>;
-    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Self::ResponseStream>, Status>> + Send>>;
 
     fn call(&mut self, request: tonic::Request<SubscribeToX509sviDsRequest>) -> Self::Future {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", request.get_ref().pid)).unwrap_or_default();
+        if cgroup.lines().any(|line| line.ends_with(SLOW)) {
+            return Box::pin(pending());
+        }
         let known = cgroup.lines().any(|line| line.ends_with(APP));
         let x509_svids = if known { vec![X509svidWithKey::clone(&self.svid)] } else { Vec::new() };
         let answer = SubscribeToX509sviDsResponse { x509_svids, federates_with: Vec::new() };
-        ready(Ok(Response::new(tokio_stream::once(Ok(answer)))))
+        Box::pin(ready(Ok(Response::new(tokio_stream::once(Ok(answer))))))
     }
 }
 
@@ -125,5 +131,29 @@ fn records_have_the_spiffe_id_that_spire_attests() {
     let ids: Vec<Value> =
         log.calls("initialize").iter().map(|call| call.request.workload("spiffe_id").clone()).collect();
     assert_eq!(ids, [ID.into(), Value::Null, Value::Null, Value::from(ID)]);
+    agent.verify();
+}
+
+#[test]
+fn processes_that_spire_says_nothing_about_hold_up_no_others() {
+    let mut stage = Stage::new("spire-slow");
+    let server = stage.serve(ServerKind::Python, "mcp.test");
+    let spire = Spire::start(stage.world().dir());
+    let table = format!("[spire]\nsocket = \"{}\"", spire.socket.display());
+    let agent = Agent::start(&stage, &ConfigToml::of(&[&server]).scope(&[APP, SLOW]).and(&table));
+    let ping = Curl::post(&server.url(), &initialize("2025-06-18"));
+    let waiting: Vec<_> = (0..6).map(|_| ping.start(&stage, SLOW)).collect();
+    eventually("SPIRE is asked", || (spire.asked.load(Ordering::SeqCst) > 0).then_some(()));
+    assert_eq!(ping.run(&stage, APP).status, 200);
+    let log = agent.records_once("its call", |log| {
+        log.calls("initialize").iter().any(|call| call.request.workload("cgroup") == APP)
+    });
+    let calls = log.calls("initialize");
+    let own = calls.iter().find(|call| call.request.workload("cgroup") == APP).expect("a call");
+    assert_eq!(own.request.workload("spiffe_id"), ID, "{}", own.request.line);
+
+    // Those go on without.
+    agent.records_once("the others", |log| log.calls("initialize").len() == 7);
+    drop(waiting);
     agent.verify();
 }

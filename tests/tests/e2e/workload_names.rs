@@ -55,6 +55,29 @@ fn the_kubelet_names_pods_and_is_asked_seldom() {
 }
 
 #[test]
+fn a_kubelet_that_hangs_holds_up_its_pods_and_nobody_else() {
+    let mut stage = Stage::new("kubelet-hangs");
+    let server = stage.serve(ServerKind::Python, "mcp.test");
+    let kubelet = Authority::kubelet(&stage, &Authority::pods());
+    kubelet.hang();
+    let elsewhere = "/elsewhere";
+    let config = ConfigToml::of(&[&server]).scope(&["/kubepods.slice", elsewhere]).and(&kubelet.table(&stage));
+    let agent = Agent::start(&stage, &config.and("[limits]\nflows = 4"));
+    let pod = format!("{POD}{}.scope", "a".repeat(64));
+    let ping = Curl::post(&server.url(), &initialize("2025-06-18"));
+    let waiting: Vec<_> = (0..6).map(|_| ping.start(&stage, &pod)).collect();
+    // Time for these to connect; each waits 2 s for its name.
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    assert_eq!(ping.run(&stage, elsewhere).status, 200, "half of the places are others', whatever takes time");
+    drop(waiting);
+    let log = agent.records_once("the pod's flows", |log| {
+        log.filter(|record| record.line.contains("as its share allows")).next().is_some()
+    });
+    assert!(!log.calls("initialize").is_empty());
+    agent.verify();
+}
+
+#[test]
 fn the_ecs_agent_names_tasks_and_the_instance_itself() {
     let mut stage = Stage::new("instance");
     let server = stage.serve(ServerKind::Python, "mcp.test");
