@@ -15,6 +15,8 @@ use super::CredentialError;
 const FIRST: Duration = Duration::from_secs(1);
 /// Most of that.
 const LONGEST: Duration = Duration::from_secs(60);
+/// A value that was got this lately is not forgotten: what gets a new one after each refusal would ask all the time.
+const SETTLES: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(super) struct Cell<T> {
@@ -31,6 +33,7 @@ struct Kept<T> {
 /// A value, and how long it is good for.
 pub(super) struct Lease<T> {
     value: Arc<T>,
+    since: Instant,
     /// When it is fetched again.
     ages: Instant,
     ends: Instant,
@@ -52,7 +55,7 @@ impl<T> Lease<T> {
 
     fn from(now: Instant, value: T, lifetime: Duration, ahead: Duration) -> Self {
         let ends = now + lifetime;
-        Self { value: Arc::new(value), ages: ends - ahead.min(lifetime / 5), ends }
+        Self { value: Arc::new(value), since: now, ages: ends - ahead.min(lifetime / 5), ends }
     }
 }
 
@@ -60,12 +63,16 @@ impl<T> Kept<T> {
     fn look(&self, now: Instant) -> Look<T> {
         let waits = self.failed.as_ref().filter(|(_, until)| now < *until);
         match &self.lease {
-            Some(Lease { value, ages, ends }) if now < *ends => {
+            Some(Lease { value, ages, ends, since: _ }) if now < *ends => {
                 let value = Arc::clone(value);
                 if now < *ages || waits.is_some() { Look::Fresh(value) } else { Look::Ageing(value) }
             }
             _ => waits.map_or(Look::Nothing, |(error, _)| Look::Failed(error.clone())),
         }
+    }
+
+    fn forget(&mut self, now: Instant) {
+        self.lease.take_if(|lease| now.saturating_duration_since(lease.since) >= SETTLES);
     }
 
     fn settle(&mut self, now: Instant, fetched: Result<Lease<T>, CredentialError>) -> Result<Arc<T>, CredentialError> {
@@ -133,9 +140,9 @@ impl<T: Send + Sync + 'static> Cell<T> {
         fetched.await.unwrap_or_else(|error| Err(CredentialError::Agent(format!("fetching broke off: {error}"))))
     }
 
-    /// Forgets the value: the next one who asks fetches it.
+    /// Forgets the value, unless it is quite new: the next one who asks fetches it.
     pub(super) fn forget(&self) {
-        self.lock().lease = None;
+        self.lock().forget(Instant::now());
     }
 
     fn look(&self) -> Look<T> {

@@ -45,7 +45,10 @@ impl Clock {
             return false;
         }
         self.0.store(offset, Ordering::Relaxed);
-        tracing::warn!(seconds = offset, "the host's clock is not the server's: requests to it are signed with its own");
+        tracing::warn!(
+            seconds = offset,
+            "the host's clock is not the server's: requests to it are signed with its own"
+        );
         true
     }
 }

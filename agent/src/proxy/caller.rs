@@ -233,7 +233,8 @@ mod tests {
         for good in ["", "/tenant", "/a%20b"] {
             assert!(is_discovery_path(&format!("{known}{good}")), "{good}");
         }
-        for bad in ["/../../mcp", "/%2e%2e/%2E./mcp", "/..%2f..%2fmcp", "/..;x/..;/mcp", "/%252e%252e/mcp", "/..\\mcp"] {
+        for bad in ["/../../mcp", "/%2e%2e/%2E./mcp", "/..%2f..%2fmcp", "/..;x/..;/mcp", "/%252e%252e/mcp", "/..\\mcp"]
+        {
             assert!(!is_discovery_path(&format!("{known}{bad}")), "{bad}");
         }
     }

@@ -3,12 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, Method, Request, Response, StatusCode,
-    header::{ACCEPT, CONTENT_LENGTH},
-    request::Parts,
-};
-use hyper::body::Incoming;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header::ACCEPT, request::Parts};
+use hyper::body::{Body as _, Incoming};
 
 use super::{
     body::{self, Body, Whole},
@@ -183,18 +179,23 @@ impl Unsigned {
     }
 }
 
-/// Lets the credential see a refusal, whose body is then passed on from memory.
+/// Lets the credential see a refusal. A body of a stated length that is short enough is read for the reason, and then passed on
+/// from memory; others tell nothing, since they may end late or never.
 async fn heed(credential: &Credential, response: Response<Incoming>) -> Result<(Response<Body>, bool), SendError> {
-    let is_refusal = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&response.status());
-    let length = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if !is_refusal || length.is_none_or(|length| length > REFUSAL_BYTES) {
+    if ![StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&response.status()) {
         return Ok((response.map(body::passing), false));
     }
+    let is_short = response.body().size_hint().upper().is_some_and(|most| most <= REFUSAL_BYTES as u64);
     let (head, incoming) = response.into_parts();
-    let collected = body::collect(body::passing(incoming), REFUSAL_BYTES).await;
-    let Whole { bytes, trailers } = collected.map_err(SendError::Refusal)?;
+    let mut body = body::passing(incoming);
+    let mut bytes = Bytes::new();
+    if is_short {
+        let collected = body::collect(body, REFUSAL_BYTES).await;
+        let Whole { bytes: read, trailers } = collected.map_err(SendError::Refusal)?;
+        (bytes, body) = (read.clone(), body::whole(read, trailers));
+    }
     let is_worth_it = credential.heed(&head, &bytes);
-    Ok((Response::from_parts(head, body::whole(bytes, trailers)), is_worth_it))
+    Ok((Response::from_parts(head, body), is_worth_it))
 }
 
 /// Whether a request without a message belongs to a session: its stream, a resumption, or its end.

@@ -141,8 +141,11 @@ class Verified:
             seen["refused"] = str(refused)
         os.write(self.log, json.dumps(seen).encode() + b"\n")
         if seen["refused"]:
-            status = 403 if self.args.keys else 401
-            await answer(send, status, {"message": seen["refused"].split(":")[0]}, time)
+            reason = {"message": seen["refused"].split(":")[0]}
+            if self.args.keys:
+                await answer(send, 403, reason, time)
+            else:
+                await answer(send, 401, reason, time, of_stated_length=False)
         elif scope["path"] == self.args.moved:
             await answer(send, 307, {}, time, [(b"location", self.args.moved_to.encode())])
         elif (seen["verified"] or {}).get("service") == "s3":
@@ -172,10 +175,12 @@ def result(body):
     return 200, {"jsonrpc": "2.0", "id": message["id"], "result": {}}
 
 
-async def answer(send, status, content, time, more=()):
+async def answer(send, status, content, time, more=(), of_stated_length=True):
     body = b"" if content is None else json.dumps(content).encode()
     date = email.utils.format_datetime(time, usegmt=True).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"date", date), *more]
+    headers = [(b"content-type", b"application/json"), (b"date", date), *more]
+    if of_stated_length:
+        headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -3,12 +3,15 @@
 use std::{
     fs,
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use serde_json::{Value, json};
 use weir_tests::{
-    fixture::{APP, Agent, Aws, ConfigToml, Curl, ServerKind, Stage},
+    fixture::{APP, Agent, Aws, ConfigToml, Curl, ServerKind, Stage, eventually},
     raw::{
         Wire,
         http1::Http1,
@@ -114,6 +117,42 @@ fn an_authorisation_server_grants_a_token_for_the_resource() {
         assert!(form.contains(part), "{part}: {form}");
     }
     trial.assert_nothing_leaked(&agent, &["hush-0b1e44", "granted-55aa01"]);
+    agent.verify();
+}
+
+#[test]
+fn a_token_that_is_refused_is_asked_for_again_but_not_each_time() {
+    let mut stage = Stage::new("oauth-again");
+    let wanted = stage.world().dir().join("wanted");
+    fs::write(&wanted, "Bearer granted-2-6cd0").expect("write a token");
+    // It refuses in chunks, without a length.
+    let server = stage.serve_with(ServerKind::Aws, "mcp.test", true, &["--bearer", &wanted.display().to_string()]);
+    let idp = RawServer::start("127.0.0.1".parse().expect("an address"), 9000, Speaks::Plain);
+    let granted = Arc::new(AtomicUsize::new(0));
+    let number = Arc::clone(&granted);
+    idp.answers(Arc::new(move |_: &Http1, wire: &mut dyn Wire| {
+        let token = format!("granted-{}-6cd0", number.fetch_add(1, Ordering::SeqCst) + 1);
+        let body = json!({ "access_token": token, "token_type": "Bearer", "expires_in": 3600 }).to_string();
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+        wire.write_all((head + &body).as_bytes())?;
+        Ok(Then::KeepAlive)
+    }));
+    let secret = stage.world().dir().join("client-secret");
+    fs::write(&secret, "hush-0b1e44\n").expect("write a secret");
+    ["hush-0b1e44", "granted-1-6cd0", "granted-2-6cd0"].into_iter().for_each(|secret| stage.agents_secret(secret));
+    let oauth = format!(
+        "credentials = {{ oauth = {{ token_url = \"http://127.0.0.1:9000/token\", client_id = \"weir\", \
+         client_secret = {{ file = {secret:?} }} }} }}"
+    );
+    let agent = Agent::start(&stage, &ConfigToml::of(&[]).endpoint(&server, &oauth));
+    let call = || Curl::post("https://mcp.test/rpc", &ping(1)).run(&stage, APP).status;
+    for _ in 0..5 {
+        assert_eq!(call(), 401);
+    }
+    assert_eq!(granted.load(Ordering::SeqCst), 1, "a new one for each refusal would be a flood");
+    eventually("the next token", || (call() == 200).then_some(()));
+    assert_eq!(granted.load(Ordering::SeqCst), 2);
     agent.verify();
 }
 

@@ -52,7 +52,17 @@ async fn many_who_ask_at_once_are_one_request() {
     }
     assert_eq!(service.asked(), 1);
     cell.forget();
-    assert_eq!(cell.get(|| service.clone().fetch()).await.as_deref(), Ok(&2));
+    assert_eq!(cell.get(|| service.clone().fetch()).await.as_deref(), Ok(&1), "got just now");
+}
+
+#[test]
+fn who_refuses_each_value_does_not_have_one_fetched_each_time() {
+    let (mut kept, now) = (empty(), Instant::now());
+    assert!(kept.settle(now, Ok(Lease::from(now, 7, HOUR, AHEAD))).is_ok());
+    kept.forget(now + SETTLES / 2);
+    assert!(matches!(kept.look(now + SETTLES / 2), Look::Fresh(_)));
+    kept.forget(now + SETTLES);
+    assert!(matches!(kept.look(now + SETTLES), Look::Nothing));
 }
 
 #[tokio::test]

@@ -90,7 +90,9 @@ fn only_a_refusal_about_the_time_corrects_the_clock() {
         }
         response.body(()).expect("a response").into_parts().0
     };
-    let past = &(jiff::Timestamp::now() - jiff::SignedDuration::from_hours(2)).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let past = &(jiff::Timestamp::now() - jiff::SignedDuration::from_hours(2))
+        .strftime("%a, %d %b %Y %H:%M:%S GMT")
+        .to_string();
     let aws = Arc::new(Aws::new());
     let signer = |aws| SigV4::new(&serde_json::from_str("{}").expect("a table"), "mcp", aws);
     let (signer, other) = (signer(&aws), signer(&aws));
@@ -104,7 +106,8 @@ fn only_a_refusal_about_the_time_corrects_the_clock() {
     assert!(!signer.heed(&refusal(403, None, "never"), b"Signature expired: 2024"));
     assert!(signer.heed(&refusal(403, None, past), b"{\"message\":\"Signature expired: 2024\"}"));
     assert!(!signer.heed(&refusal(403, Some("InvalidSignatureException"), past), b""), "right already");
-    let off = |clock: &Clock| clock.now().duration_since(SystemTime::now()).is_err_and(|off| off.duration().as_secs() > 3600);
+    let off =
+        |clock: &Clock| clock.now().duration_since(SystemTime::now()).is_err_and(|off| off.duration().as_secs() > 3600);
     assert!(off(&signer.clock));
     assert!(!off(&other.clock) && !off(aws.clock()), "one server's time is not another's, nor that of STS");
 }
