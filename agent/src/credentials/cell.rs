@@ -7,7 +7,10 @@ use std::{
 };
 
 use aws_lc_rs::rand;
-use tokio::sync::Mutex as Flight;
+use tokio::{
+    sync::{Mutex as Flight, OwnedMutexGuard},
+    task::JoinHandle,
+};
 
 use super::CredentialError;
 
@@ -15,6 +18,8 @@ use super::CredentialError;
 const FIRST: Duration = Duration::from_secs(1);
 /// Most of that.
 const LONGEST: Duration = Duration::from_secs(60);
+/// Nothing is kept for longer, whatever its source says.
+const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A value that was got this lately is not forgotten: what gets a new one after each refusal would ask all the time.
 const SETTLES: Duration = Duration::from_secs(5);
 
@@ -54,6 +59,7 @@ impl<T> Lease<T> {
     }
 
     fn from(now: Instant, value: T, lifetime: Duration, ahead: Duration) -> Self {
+        let lifetime = lifetime.min(LIFETIME);
         let ends = now + lifetime;
         Self { value: Arc::new(value), since: now, ages: ends - ahead.min(lifetime / 5), ends }
     }
@@ -113,11 +119,7 @@ impl<T: Send + Sync + 'static> Cell<T> {
             Look::Fresh(value) => return Ok(value),
             Look::Ageing(value) => {
                 if let Ok(flying) = Arc::clone(&self.flight).try_lock_owned() {
-                    let (cell, fetching) = (Arc::clone(self), fetch());
-                    tokio::spawn(async move {
-                        let _ = cell.settle(fetching.await);
-                        drop(flying);
-                    });
+                    drop(self.fly(flying, fetch()));
                 }
                 return Ok(value);
             }
@@ -130,14 +132,22 @@ impl<T: Send + Sync + 'static> Cell<T> {
             Look::Failed(error) => return Err(error),
             Look::Nothing => {}
         }
-        // In a task of its own: whoever asked may go away while others wait for the answer.
-        let (cell, fetching) = (Arc::clone(self), fetch());
-        let fetched = tokio::spawn(async move {
-            let settled = cell.settle(fetching.await);
+        self.fly(flying, fetch()).await.unwrap_or_else(|_| Err(CredentialError::BrokenOff))
+    }
+
+    /// Fetches in a task of its own: whoever asked may go away while others wait for the answer. In another within that, so that
+    /// one that panics has failed as any other.
+    fn fly<F>(self: &Arc<Self>, flying: OwnedMutexGuard<()>, fetching: F) -> JoinHandle<Result<Arc<T>, CredentialError>>
+    where
+        F: Future<Output = Result<Lease<T>, CredentialError>> + Send + 'static,
+    {
+        let cell = Arc::clone(self);
+        tokio::spawn(async move {
+            let fetched = tokio::spawn(fetching).await.unwrap_or(Err(CredentialError::BrokenOff));
+            let settled = cell.settle(fetched);
             drop(flying);
             settled
-        });
-        fetched.await.unwrap_or_else(|error| Err(CredentialError::Agent(format!("fetching broke off: {error}"))))
+        })
     }
 
     /// Forgets the value, unless it is quite new: the next one who asks fetches it.

@@ -47,6 +47,9 @@ pub enum CredentialError {
     /// The agent has no AWS credentials.
     #[error("the agent has no AWS credentials of its own: {0}; ask the host's operator")]
     Agent(String),
+    /// The agent ends, or is broken.
+    #[error("fetching it broke off; try again later")]
+    BrokenOff,
     /// STS gave no session.
     #[error("no session of role {role_arn}: STS {trouble}")]
     Sts {
@@ -112,7 +115,7 @@ impl CredentialError {
             Self::Scope { .. } => "credential-scope",
             Self::Unsignable(_) => "credential-unsignable",
             Self::Placeholder(_) => "credential-placeholder",
-            Self::Agent(_) => "credential-agent",
+            Self::Agent(_) | Self::BrokenOff => "credential-agent",
             Self::Sts { trouble, .. } => match trouble {
                 StsTrouble::Denied(_) => "credential-sts-denied",
                 StsTrouble::Throttled(_) => "credential-sts-throttled",

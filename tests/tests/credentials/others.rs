@@ -132,7 +132,8 @@ fn a_token_that_is_refused_is_asked_for_again_but_not_each_time() {
     let number = Arc::clone(&granted);
     idp.answers(Arc::new(move |_: &Http1, wire: &mut dyn Wire| {
         let token = format!("granted-{}-6cd0", number.fetch_add(1, Ordering::SeqCst) + 1);
-        let body = json!({ "access_token": token, "token_type": "Bearer", "expires_in": 3600 }).to_string();
+        // No clock goes so far.
+        let body = json!({ "access_token": token, "token_type": "Bearer", "expires_in": u64::MAX }).to_string();
         let head =
             format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
         wire.write_all((head + &body).as_bytes())?;

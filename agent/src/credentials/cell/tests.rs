@@ -83,6 +83,28 @@ async fn what_ages_is_fetched_again_and_nobody_waits() {
     assert_eq!(service.asked(), 1);
 }
 
+#[tokio::test]
+async fn a_fetch_that_panics_has_failed_and_is_not_begun_again_at_once() {
+    let (cell, begun) = (Cell::<u32>::new(), Arc::new(AtomicU32::new(0)));
+    for _ in 0..3 {
+        let begun = Arc::clone(&begun);
+        let fetched = cell.get(|| async move {
+            begun.fetch_add(1, Ordering::Relaxed);
+            panic!("as a library might")
+        });
+        assert_eq!(fetched.await.err(), Some(CredentialError::BrokenOff));
+    }
+    assert_eq!(begun.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn no_lifetime_is_too_long() {
+    let (mut kept, now) = (empty(), Instant::now());
+    assert!(kept.settle(now, Ok(Lease::from(now, 7, Duration::MAX, AHEAD))).is_ok());
+    assert!(matches!(kept.look(now + LIFETIME - AHEAD * 2), Look::Fresh(_)));
+    assert!(matches!(kept.look(now + LIFETIME), Look::Nothing));
+}
+
 #[test]
 fn a_value_ages_before_it_ends() {
     let (mut kept, now) = (empty(), Instant::now());
