@@ -219,7 +219,7 @@ fn a_session_that_is_moved_elsewhere_is_nobodys() {
 #[test]
 fn a_code_on_another_device_signs_in_and_time_signs_out() {
     let (stage, server, idp) = setting("login-device");
-    let agent = start(&stage, &server, &idp, 8);
+    let mut agent = start(&stage, &server, &idp, 8);
     let mut own = Session::begin(&stage, 1001);
     let out = stage.world().dir().join("device.out");
     let command = format!("{} login --device --socket {}", weir().display(), socket(&stage));
@@ -235,6 +235,18 @@ fn a_code_on_another_device_signs_in_and_time_signs_out() {
         agent.records_once("the end of the login", |log| log.filter(|record| logins(record, "expired")).count() == 1);
     assert_eq!(log.filter(|record| logins(record, "signed_in")).count(), 1);
     assert_eq!(own.call(), "401");
+
+    let kept = stage.world().dir().join("state/logins.json");
+    eventually("the login is kept no more", || {
+        fs::read_to_string(&kept).is_ok_and(|text| !text.contains("joe")).then_some(())
+    });
+    agent.terminate();
+    agent.restart();
+    let (code, said) = own.weir("logout");
+    assert!(code == 0 && said.contains("nobody was signed in"), "{said}");
+    assert_eq!(own.call(), "401");
+    let ends = agent.records().filter(|record| logins(record, "expired")).count();
+    assert_eq!(ends, 1, "a login ends once, whoever starts again");
     agent.verify();
 }
 

@@ -242,10 +242,17 @@ impl Desk {
     }
 
     async fn expire(&self) {
-        for binding in self.callers.logins().expire() {
-            if let Err(error) = self.record(said(LoginKind::Expired, &binding)).await {
+        let ended = self.callers.logins().expire();
+        for binding in &ended {
+            if let Err(error) = self.record(said(LoginKind::Expired, binding)).await {
                 tracing::error!(%error, "the end of a login could not be recorded");
             }
+        }
+        // Or the next agent would end them once more.
+        if !ended.is_empty()
+            && let Err(error) = self.keep().await
+        {
+            tracing::warn!(%error, "logins that have ended are still kept");
         }
     }
 
