@@ -68,6 +68,10 @@ pub enum SessionTag {
     Container,
     /// `weir-pod`: the pod's uid.
     Pod,
+    /// `weir-namespace`: the pod's namespace.
+    Namespace,
+    /// `weir-service-account`: the service account that the pod runs as.
+    ServiceAccount,
     /// `weir-endpoint`: the endpoint's name.
     Endpoint,
     /// `weir-caller`: who the workload speaks for (`sub`).

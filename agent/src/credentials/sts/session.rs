@@ -52,12 +52,15 @@ fn tag_of(
     workload: &Workload,
     caller: Option<&Caller>,
 ) -> Option<(&'static str, String)> {
+    let pod = workload.pod.as_ref();
     let (key, value) = match tag {
         SessionTag::Workload => ("weir-workload", Some(workload.id.as_str())),
         SessionTag::WorkloadKind => ("weir-workload-kind", Some(kind(workload.kind))),
         SessionTag::Unit => ("weir-unit", workload.unit.as_deref()),
         SessionTag::Container => ("weir-container", workload.container.as_ref().map(|container| container.id.as_str())),
-        SessionTag::Pod => ("weir-pod", workload.pod.as_ref().map(|pod| pod.uid.as_str())),
+        SessionTag::Pod => ("weir-pod", pod.map(|pod| pod.uid.as_str())),
+        SessionTag::Namespace => ("weir-namespace", pod.and_then(|pod| pod.namespace.as_deref())),
+        SessionTag::ServiceAccount => ("weir-service-account", pod.and_then(|pod| pod.service_account.as_deref())),
         SessionTag::Caller => ("weir-caller", caller.map(|caller| caller.sub.as_str())),
         SessionTag::CallerIssuer => ("weir-caller-issuer", caller.map(|caller| caller.issuer.as_str())),
         SessionTag::Endpoint => ("weir-endpoint", Some(endpoint)),

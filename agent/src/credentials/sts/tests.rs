@@ -22,7 +22,7 @@ use crate::{
     config::{SessionTag, SourceIdentity},
     credentials::error::StsTrouble,
     datapath::CgroupId,
-    identity::{Caller, Process, Workload, WorkloadKind},
+    identity::{Caller, Pod, Process, Workload, WorkloadKind},
 };
 
 const ROLE: &str = "arn:aws:iam::111122223333:role/mcp";
@@ -236,6 +236,36 @@ async fn sts_is_told_who_it_is_for() {
     let asking = Asking { caller: Some(&namesake), ..asking };
     let keys = sts.session("us-east-1", &asking).await.expect("a session");
     assert_eq!(keys.access_key_id(), "ASIA2", "another provider's ada is somebody else");
+}
+
+#[tokio::test]
+async fn sts_is_told_where_a_pod_is_from() {
+    let (server, url) = Server::start().await;
+    let RoleProof::Agent { external_id, transitive, source_identity, .. } = by_agent() else { panic!("by the agent") };
+    let tags = vec![SessionTag::Namespace, SessionTag::ServiceAccount, SessionTag::Pod];
+    let proof = RoleProof::Agent { external_id, tags, transitive, source_identity };
+    let sts = Sts::new(role(&url, proof), None, "billing", &aws().await);
+    let pod = Pod {
+        uid: "6a1c".into(),
+        namespace: Some("payments".into()),
+        service_account: Some("agent".into()),
+        ..Pod::default()
+    };
+    session(&sts, &Workload { pod: Some(pod), ..workload(1) }).await.expect("a session");
+    // A pod whose names are not known yet.
+    let pod = Pod { uid: "6a1c".into(), ..Pod::default() };
+    session(&sts, &Workload { pod: Some(pod), ..workload(1) }).await.expect("a session");
+    let told = server.told.lock().expect("a lock").clone();
+    let tag = |told: &BTreeMap<String, String>, number: usize| {
+        let part = |part: &str| told.get(&format!("Tags.member.{number}.{part}")).cloned();
+        Some((part("Key")?, part("Value")?))
+    };
+    let known = ["weir-namespace=payments", "weir-service-account=agent", "weir-pod=6a1c"];
+    for (number, expected) in known.into_iter().enumerate() {
+        let (key, value) = tag(&told[0], number + 1).expect("a tag");
+        assert_eq!(format!("{key}={value}"), expected);
+    }
+    assert_eq!((tag(&told[1], 1).map(|(key, _)| key).as_deref(), tag(&told[1], 2)), (Some("weir-pod"), None));
 }
 
 #[tokio::test]
