@@ -288,5 +288,10 @@ fn forged_answers_and_processes_without_a_session_are_refused_and_recorded() {
         }
     }
     assert!(heard < 30, "no limit was met");
+    agent.records_once("how many were hung up on", |log| {
+        log.filter(|record| logins(record, "refused") && record.line.contains("attempts were hung up on"))
+            .next()
+            .is_some()
+    });
     agent.verify();
 }

@@ -5,6 +5,7 @@
 
 mod kept;
 pub(crate) mod server;
+mod turned_away;
 mod wire;
 
 use std::{

@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::FileTypeExt as _,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
@@ -19,6 +19,7 @@ use url::Url;
 
 use super::{
     kept::{Kept, KeptError},
+    turned_away::TurnedAway,
     wire::{Ask, SignedIn, Talk, Tell},
 };
 use crate::{
@@ -71,6 +72,7 @@ struct Desk {
     ttl: SignedDuration,
     attempts: DefaultKeyedRateLimiter<u32>,
     talking: Mutex<HashMap<u32, usize>>,
+    turned_away: TurnedAway,
 }
 
 /// Why somebody is not signed in or out.
@@ -90,6 +92,13 @@ enum Failed {
     Talk(#[from] io::Error),
     #[error("this is not the time to say that")]
     Turn,
+    #[error("it was not done within {} s", PATIENCE.as_secs())]
+    Late,
+    #[error(
+        "{0} attempts were hung up on: one user has {most} conversations at a time and {ATTEMPTS} attempts a minute",
+        most = CONVERSATIONS.1
+    )]
+    TurnedAway(u64),
 }
 
 impl LoginServer {
@@ -116,6 +125,7 @@ impl LoginServer {
             ttl: SignedDuration::from_secs(i64::try_from(login.ttl_s).unwrap_or(i64::MAX)),
             attempts: RateLimiter::keyed(Quota::per_minute(ATTEMPTS)),
             talking: Mutex::default(),
+            turned_away: TurnedAway::default(),
         };
         Self { file, desk: Arc::new(desk) }
     }
@@ -131,7 +141,10 @@ impl LoginServer {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = sweep.tick() => self.desk.expire().await,
+                _ = sweep.tick() => {
+                    self.desk.expire().await;
+                    self.desk.tell_turned_away().await;
+                }
                 accepted = self.file.listener().accept() => match accepted {
                     Ok((stream, _)) => self.desk.receive(stream, &tasks, &stop),
                     Err(error) => {
@@ -150,11 +163,11 @@ impl Desk {
         let Ok(uid) = stream.peer_cred().map(|peer| peer.uid()) else { return };
         let Some(place) = Place::take(self, uid) else {
             tracing::warn!(uid, "a login connection is refused: too many are open");
-            return;
+            return self.turned_away.count(uid);
         };
         if self.attempts.check_key(&uid).is_err() {
             tracing::warn!(uid, "a login connection is refused: too many in a minute");
-            return;
+            return self.turned_away.count(uid);
         }
         let (desk, stop) = (Arc::clone(self), stop.clone());
         tasks.spawn(async move {
@@ -162,6 +175,7 @@ impl Desk {
             let talk = Box::pin(timeout(PATIENCE, desk.talk(stream, uid)));
             if let Some(Err(_)) = stop.run_until_cancelled_owned(talk).await {
                 tracing::warn!(uid, "a login took too long and was broken off");
+                desk.record_refused(uid, None, &Failed::Late).await;
             }
         });
     }
@@ -256,6 +270,12 @@ impl Desk {
         }
     }
 
+    async fn tell_turned_away(&self) {
+        for (uid, attempts) in self.turned_away.due(Instant::now()) {
+            self.record_refused(uid, None, &Failed::TurnedAway(attempts)).await;
+        }
+    }
+
     async fn record_refused(&self, uid: u32, peer: Option<&Peer>, failed: &Failed) {
         let event = LoginEvent {
             kind: LoginKind::Refused,
@@ -323,11 +343,11 @@ impl Place {
         let (most, most_of_one) = CONVERSATIONS;
         let mut talking = desk.talking.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = talking.values().sum();
-        let own = talking.entry(uid).or_default();
-        if all >= most || *own >= most_of_one {
+        let own = talking.get(&uid).copied().unwrap_or_default();
+        if all >= most || own >= most_of_one {
             return None;
         }
-        *own += 1;
+        talking.insert(uid, own + 1);
         Some(Self { desk: Arc::clone(desk), uid })
     }
 }
