@@ -8,6 +8,7 @@ use std::{
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat, openat2};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use super::NetnsId;
 
@@ -69,13 +70,16 @@ impl ProcessRoot {
         let unfit = || FileError::Unfit(path.to_owned(), limit);
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let found = openat2(&self.0, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).map_err(failed)?;
-        let is_regular = FileType::from_raw_mode(fstat(&found).map_err(failed)?.st_mode) == FileType::RegularFile;
+        let stat = fstat(&found).map_err(failed)?;
+        let is_regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         if !is_regular || fstatfs(&found).map_err(failed)?.f_type == FUSE {
             return Err(unfit());
         }
         let link = format!("/proc/thread-self/fd/{}", found.as_raw_fd());
         let file = openat(CWD, link, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
-        let mut bytes = Vec::new();
+        // It may be a secret: wiped, and with room for all of it from the start, so that it is not moved about.
+        let length = u64::try_from(stat.st_size).unwrap_or_default().min(limit) + 1;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or_default()));
         let io = |source| FileError::Io { path: path.to_owned(), source };
         File::from(file.map_err(failed)?).take(limit + 1).read_to_end(&mut bytes).map_err(io)?;
         if bytes.len() as u64 > limit {
