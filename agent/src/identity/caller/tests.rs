@@ -52,6 +52,8 @@ struct Peer {
     documents: Arc<Mutex<HashMap<String, Value>>>,
     key_fetches: Arc<AtomicUsize>,
     is_up: Arc<AtomicBool>,
+    /// The token that must be shown to it, if any.
+    wants: Arc<Mutex<Option<String>>>,
     /// Whoever holds it holds back the keys.
     gate: Arc<tokio::sync::Mutex<()>>,
 }
@@ -67,17 +69,19 @@ impl Peer {
             documents: Arc::new(Mutex::new(documents)),
             key_fetches: Arc::default(),
             is_up: Arc::new(AtomicBool::new(true)),
+            wants: Arc::default(),
             gate: Arc::default(),
         };
         peer.publish(keys);
         let (documents, fetches) = (Arc::clone(&peer.documents), Arc::clone(&peer.key_fetches));
-        let (is_up, gate) = (Arc::clone(&peer.is_up), Arc::clone(&peer.gate));
+        let (is_up, gate, wants) = (Arc::clone(&peer.is_up), Arc::clone(&peer.gate), Arc::clone(&peer.wants));
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 if !is_up.load(Ordering::SeqCst) {
                     continue;
                 }
                 let (documents, fetches, gate) = (Arc::clone(&documents), Arc::clone(&fetches), Arc::clone(&gate));
+                let wants = wants.lock().unwrap().clone();
                 tokio::spawn(async move {
                     let mut head = vec![0; 4096];
                     let length = stream.read(&mut head).await.unwrap_or(0);
@@ -87,7 +91,9 @@ impl Peer {
                         fetches.fetch_add(1, Ordering::SeqCst);
                         drop(gate.lock().await);
                     }
-                    let document = documents.lock().unwrap().get(path).map(Value::to_string);
+                    let shows = |token: String| head.contains(&format!("authorization: Bearer {token}\r\n"));
+                    let document =
+                        documents.lock().unwrap().get(path).filter(|_| wants.is_none_or(shows)).map(Value::to_string);
                     let status = if document.is_some() { "200 OK" } else { "404 Not Found" };
                     let body = document.unwrap_or_default();
                     let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
@@ -259,6 +265,45 @@ async fn metadata_of_another_issuer_is_not_believed_and_rfc_8414_is_tried() {
     let others = json!({ "issuer": "https://other.test", "jwks_uri": metadata["jwks_uri"] });
     documents.lock().unwrap().insert("/.well-known/openid-configuration".into(), others);
     assert_eq!(verify(&peer.callers(""), &token).await, Err(TokenError::Unavailable));
+}
+
+#[tokio::test]
+async fn a_service_accounts_token_names_it_and_the_keys_are_asked_for_with_the_agents_own() {
+    let signer = Signer::new("one");
+    let peer = Peer::start(&[&signer]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "of-yesterday\n").unwrap();
+    *peer.wants.lock().unwrap() = Some("of-today".into());
+    let callers = peer.callers(&format!(", token_file = {file:?}, groups_claim = \"/kubernetes.io/namespace\""));
+    // As the API server projects one into a pod.
+    let claims = json!({
+        "aud": [AUDIENCE],
+        "sub": "system:serviceaccount:payments:agent",
+        "groups": null,
+        "kubernetes.io": {
+            "namespace": "payments",
+            "node": { "name": "node-1", "uid": "a4e2f6f0-6c3e-4d0e-9d0e-0d4c8d7f7b1a" },
+            "pod": { "name": "agent-7c9d8f6b54-x2v9k", "uid": "6a1c0b52-3f0e-4a53-9d57-8a1e5a3f2c11" },
+            "serviceaccount": { "name": "agent", "uid": "5f1a5a3e-7a0b-4f43-8d0e-1f3a5b7c9d1e" },
+            "warnafter": get_current_timestamp() + 300,
+        },
+    });
+    let token = signer.sign(&peer.claims(&claims));
+    assert_eq!(
+        verify(&callers, &token).await,
+        Err(TokenError::Unavailable),
+        "the API server shows its keys to nobody else"
+    );
+
+    // The kubelet has put another one in its place. Without the cooldown, which is another test's:
+    std::fs::write(&file, "of-today\n").unwrap();
+    let callers = peer.callers(&format!(", token_file = {file:?}, groups_claim = \"/kubernetes.io/namespace\""));
+    let caller = verify(&callers, &token).await.unwrap();
+    assert_eq!(
+        (caller.sub.as_str(), caller.groups),
+        ("system:serviceaccount:payments:agent", vec!["payments".to_owned()])
+    );
 }
 
 #[tokio::test]
