@@ -1,19 +1,21 @@
 // An OpenID provider: npm's oidc-provider, with what a test needs to misuse it.
 //
-// usage: idp.mjs <port> <audience>
+// usage: idp.mjs <port> <audience> <granted>
 //
+// What it grants becomes lines of the file <granted>, with what was shown for it: codes, verifiers, tokens.
 // Besides the provider's own endpoints:
 //   GET  /test/counts              how often its metadata and keys were fetched
 //   POST /test/rotate              another key signs from now on, and only that is published
 //   GET  /test/token?kind=…&sub=…  a token that nobody should believe, or one whose claims are chosen: `good`, `expired`,
 //                                  `audience`, `none`, `hs`, `kid`
 
+import { appendFileSync } from "node:fs";
 import { createServer } from "node:http";
 
 import * as jose from "jose";
 import { Provider } from "oidc-provider";
 
-const [port, audience] = [Number(process.argv[2]), process.argv[3]];
+const [port, audience, granted] = [Number(process.argv[2]), ...process.argv.slice(3)];
 const issuer = `http://127.0.0.1:${port}`;
 const GROUPS = { jane: ["developers", "on-call"], joe: ["sales"], service: ["robots"] };
 const counts = { metadata: 0, keys: 0 };
@@ -61,6 +63,10 @@ async function rotate() {
     },
   };
   provider = new Provider(issuer, configuration);
+  provider.on("grant.success", ({ oidc: { params }, body }) => {
+    const secrets = [params.code, params.code_verifier, params.device_code, body.access_token, body.id_token, body.refresh_token];
+    appendFileSync(granted, secrets.filter(Boolean).map((secret) => `${secret}\n`).join(""));
+  });
   handle = provider.callback();
 }
 

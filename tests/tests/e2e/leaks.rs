@@ -26,6 +26,8 @@ fn a_secret_that_gets_out_fails_its_test_whatever_the_test_is_about() {
     for place in ["/weir.log: ", ".ndjson: ", "status: ", "status --json: ", "metrics: "] {
         assert!(leaks.iter().any(|leak| leak.contains(place)), "{place}: {leaks:#?}");
     }
+    let said = catch_unwind(AssertUnwindSafe(|| agent.command(&["check"])));
+    said.expect_err("a command that says it fails the test");
     // Nor may a reply have in it what is the agent's alone.
     stage.agents_secret("protocolVersion");
     let asked =

@@ -56,7 +56,9 @@ impl<'s> Session<'s> {
 
     fn weir(&mut self, command: &str) -> (i32, String) {
         let line = format!("{} {command} --socket {}", weir().display(), socket(self.stage));
-        self.run(&line)
+        let (code, said) = self.run(&line);
+        self.stage.assert_no_secret_in(&line, said.as_bytes());
+        (code, said)
     }
 
     /// The HTTP status of a call.
@@ -78,10 +80,10 @@ impl<'s> Session<'s> {
             said.lines().find_map(|line| line.strip_prefix("open ").map(str::to_owned))
         });
         idp.sign_in(self.stage, &page, name);
-        self.run(&format!(
-            "while kill -0 $(cat {0}.pid) 2> /dev/null; do sleep 0.05; done; cat {0} {0}.out",
-            err.display()
-        ))
+        let ended = "while kill -0 $(cat {0}.pid) 2> /dev/null; do sleep 0.05; done; cat {0} {0}.out";
+        let (code, said) = self.run(&ended.replace("{0}", &err.display().to_string()));
+        self.stage.assert_no_secret_in("weir login", said.as_bytes());
+        (code, said)
     }
 }
 
@@ -137,6 +139,10 @@ fn what_a_session_starts_calls_in_the_name_of_who_signed_in() {
     let call = log.only_call("add");
     let caller = json!({ "sub": "jane", "issuer": idp.issuer(), "groups": ["developers", "on-call"] });
     assert_eq!(call.request.event()["caller"], caller, "{}", call.request.line);
+
+    // The code, its verifier, and two tokens: that none of them is anywhere is looked at when the agent ends.
+    let granted = fs::read_to_string(stage.world().dir().join("idp.granted")).expect("what was granted");
+    assert_eq!(granted.lines().count(), 4, "{granted}");
 
     let (code, said) = own.weir("logout");
     assert!(code == 0 && said.contains("jane is signed out"), "{said}");

@@ -104,10 +104,12 @@ fn a_call_is_a_span_in_its_callers_trace() {
     message["params"]["_meta"]["traceparent"] = format!("00-{TRACE}-{CALLER}-01").into();
     // The message's own context counts, not that of the request which carries it.
     let other = "00-11111111111111111111111111111111-2222222222222222-01";
-    let reply = modern(&server, &message, "tools/call").header("traceparent", other).run(&stage, APP);
+    let call = modern(&server, &message, "tools/call").header("authorization", "Bearer of-the-client-3f9a0c1d");
+    let reply = call.header("traceparent", other).run(&stage, APP);
     assert_eq!(reply.status, 200, "{}", reply.body);
 
     let span = collector.span("tools/call add");
+    collector.0.seen().iter().for_each(|request| stage.assert_no_secret_in("OTLP", &request.body));
     assert_eq!((hex(&span.trace_id), hex(&span.parent_span_id)), (TRACE.to_owned(), CALLER.to_owned()));
     assert_eq!(span.kind(), SpanKind::Client);
     let call = agent.records().only_call("add");
