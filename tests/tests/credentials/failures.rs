@@ -1,7 +1,7 @@
 //! Credentials that cannot be had: the client is told, the record says why, and nothing goes out unsigned.
 
 use serde_json::json;
-use weir_tests::fixture::{APP, Agent, Client, ConfigToml, Curl, eventually, script};
+use weir_tests::fixture::{APP, Agent, Aws, Client, ConfigToml, Curl, eventually, script};
 
 use crate::trial::{ROLE, Trial, ping};
 
@@ -28,6 +28,25 @@ fn when_sts_says_no_or_nothing_calls_are_refused_and_say_which() {
     assert_eq!(trial.seen().len(), 1);
     trial.assert_nothing_leaked(&agent, &[]);
     agent.verify();
+}
+
+#[test]
+fn sts_refuses_a_signature_that_does_not_verify_and_a_role_that_is_missing() {
+    let trial = Trial::new("sts-refuses", &[], &[]);
+    let missing = trial.role("").replace(ROLE, "arn:aws:iam::111122223333:role/missing");
+    let other = [("AWS_SECRET_ACCESS_KEY", "another-9Kd2mQ7xWv4TzBn6RsYp1Hc8Lf3")];
+    let wrong: Vec<_> = Aws::ENVIRONMENT.into_iter().filter(|(name, _)| *name != other[0].0).chain(other).collect();
+    for (credentials, environment, rule) in [
+        (trial.role(""), wrong.as_slice(), "credential-sts-refused"),
+        (missing, Aws::ENVIRONMENT.as_slice(), "credential-sts-denied"),
+    ] {
+        let config = ConfigToml::of(&[]).endpoint(&trial.server, &format!("credentials = {credentials}"));
+        let mut agent = Agent::start_with(&trial.stage, &config, environment);
+        assert_eq!(refusal(&trial), rule);
+        agent.terminate();
+        agent.verify();
+    }
+    assert!(trial.aws.granted().is_empty() && trial.seen().is_empty());
 }
 
 #[test]

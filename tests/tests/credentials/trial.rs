@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use weir_tests::fixture::{APP, Agent, Aws, ConfigToml, Curl, Reply, Seen, Server, ServerKind, Stage};
 
 /// The role that is assumed.
-pub(crate) const ROLE: &str = "arn:aws:iam::111122223333:role/mcp";
+pub(crate) const ROLE: &str = Aws::ROLE;
 
 /// See the module.
 pub(crate) struct Trial {
