@@ -18,12 +18,15 @@ pub struct SseEvent {
     /// The `data` lines joined with LF; a slice of `raw` where there is one line. `None` when there is none: clients see no
     /// event then.
     pub data: Option<Bytes>,
-    /// `event`: the last one; absent means `message`.
+    /// `event`: the last one; `None`, which means `message`, also where it is empty. Who reads a message by its name must know
+    /// that clients differ here.
     pub event: Option<Bytes>,
     /// `id`: the last one, which may be empty.
     pub id: Option<Bytes>,
     /// `retry`, in milliseconds.
     pub retry: Option<u64>,
+    /// Some reader may find data where this one finds none: see [`is_data_to_some`].
+    pub is_ambiguous: bool,
 }
 
 /// An event is larger than the limit, or does not end within it.
@@ -155,6 +158,7 @@ impl SseEvent {
     fn parse(raw: Bytes, skip: usize) -> Self {
         let (mut data, mut event, mut id, mut retry) = (None::<Bytes>, None, None, None);
         let mut joined = None::<BytesMut>;
+        let mut is_ambiguous = false;
         for line in lines(&raw[skip..]) {
             let (field, value) = match memchr::memchr(b':', line) {
                 Some(colon) => (&line[..colon], line[colon + 1..].strip_prefix(b" ").unwrap_or(&line[colon + 1..])),
@@ -166,16 +170,27 @@ impl SseEvent {
                     (None, Some(first)) => join(joined.insert(BytesMut::from(&first[..])), value),
                     (None, None) => data = Some(raw.slice_ref(value)),
                 },
-                b"event" => event = Some(raw.slice_ref(value)),
+                b"event" => event = Some(raw.slice_ref(value)).filter(|name| !name.is_empty()),
                 b"id" if !value.contains(&0) => id = Some(raw.slice_ref(value)),
                 b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
                     retry = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
                 }
                 _ => {}
             }
+            is_ambiguous |= is_data_to_some(field, line);
         }
         let data = joined.map(BytesMut::freeze).or(data);
-        Self { raw, data, event, id, retry }
+        Self { raw, data, event, id, retry, is_ambiguous }
+    }
+
+    /// Whether every client takes it for a message. Others are events of a name, which some clients read as messages too.
+    pub fn is_message(&self) -> bool {
+        self.event.as_deref().is_none_or(|name| name == b"message")
+    }
+
+    /// Whether it announces the message path of the 2024-11-05 transport, to a reader who cares about neither case nor spaces.
+    pub fn is_endpoint(&self) -> bool {
+        self.event.as_deref().is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(b"endpoint"))
     }
 
     /// The event's bytes with other data, in the place of the first `data` line; all else stays as it came (where the data has
@@ -206,6 +221,29 @@ impl SseEvent {
         raw.extend_from_slice(b"\n");
         raw.freeze()
     }
+}
+
+/// Whether a line that is not `data` might be, or hold, data to another reader than the standard's: one that is generous with names,
+/// that does not know CR as the end of a line, or that knows ends which are none.
+fn is_data_to_some(field: &[u8], line: &[u8]) -> bool {
+    if field == b"data" {
+        return false;
+    }
+    let is_edge = |byte: &u8| !byte.is_ascii_alphanumeric();
+    let from = field.iter().position(|byte| !is_edge(byte)).unwrap_or(field.len());
+    let to = field.iter().rposition(|byte| !is_edge(byte)).map_or(from, |last| last + 1);
+    field[from..to].eq_ignore_ascii_case(b"data")
+        || matches!(line.trim_ascii_start().first(), Some(b'{' | b'['))
+        || has_odd_line_end(line)
+}
+
+/// Whether a text holds a character that Python's `str.splitlines` takes for the end of a line and the standard does not: clients
+/// that read streams so are in use (httpx-sse before 0.4.1).
+pub fn has_odd_line_end(text: &[u8]) -> bool {
+    text.iter().any(|byte| matches!(byte, 0x0b | 0x0c | 0x1c..=0x1e))
+        || memchr::memmem::find(text, "\u{85}".as_bytes()).is_some()
+        || memchr::memmem::find(text, "\u{2028}".as_bytes()).is_some()
+        || memchr::memmem::find(text, "\u{2029}".as_bytes()).is_some()
 }
 
 fn join(data: &mut BytesMut, line: &[u8]) {

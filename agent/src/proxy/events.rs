@@ -22,6 +22,7 @@ use super::{
     calls::{Asker, OpenCall, Scope},
     decode::Coding,
     guards, inline, judge,
+    receive::reads_as_json_rpc,
     record::{self, ExchangeFacts, Note, outcome_of},
     upstream::Conn,
 };
@@ -30,7 +31,7 @@ use crate::{
         event::{Outcome, Phase},
         log::AppendError,
     },
-    mcp::{self, Answer, Id, Kind, Message, Params, SseEvent, SseReader},
+    mcp::{self, Answer, Id, Kind, Message, Params, SseEvent, SseReader, legacy::EndpointError},
 };
 
 /// Why a stream is not passed to its end.
@@ -161,25 +162,29 @@ impl Stream {
 
     /// Records what one event says. Returns the event that is delivered in its place, where a rule changed it.
     async fn see(&mut self, event: &SseEvent, sender: &Feed) -> Result<Option<Bytes>, BoxError> {
-        let kind = event.event.as_deref().unwrap_or(b"message");
+        if event.is_ambiguous {
+            return Err("an event of the stream could be read in more than one way".into());
+        }
         if let Role::Listening { exchange, scope, announces } = &mut self.role {
             exchange.count_event();
-            if kind == b"endpoint" && !announces.announced {
-                announces.announced = true;
-                *scope = announced_scope(&self.facts, event, &announces.base);
-                if let Some(scope) = scope {
-                    self.shared.legacy.add(scope.clone(), sender.clone());
+            if event.is_endpoint() {
+                // Clients differ on a second one, and on a path that is not followed here: messages would pass unseen there.
+                if std::mem::replace(&mut announces.announced, true) {
+                    return Err("the stream announces a second message path".into());
                 }
-                return Ok(None);
+                let announced = announced_scope(&self.facts, event, &announces.base)?;
+                self.shared.legacy.add(announced.clone(), sender.clone());
+                *scope = Some(announced);
             }
         }
-        // Clients read messages from `message` events only; an empty one primes a resumption.
-        let Some(data) = event.data.as_ref().filter(|data| kind == b"message" && !data.is_empty()) else {
+        // An empty one primes a resumption.
+        let Some(data) = event.data.as_ref().filter(|data| !data.is_empty()) else {
             return Ok(None);
         };
+        // Whatever the event's name is: not every client looks at it.
         let messages = match mcp::parse(data, &self.shared.message_limits()) {
             Ok(messages) => messages,
-            Err(_) if is_no_message(data) => return Ok(None),
+            Err(_) if is_no_message(data) || !event.is_message() && is_no_json(data) => return Ok(None),
             Err(invalid) => return Err(invalid.into()),
         };
         let mut changed = Vec::new();
@@ -334,15 +339,16 @@ fn is_no_message(data: &[u8]) -> bool {
         .is_ok_and(|members| !members.keys().any(|key| MEMBERS.contains(&key.to_lowercase().as_str())))
 }
 
-fn announced_scope(facts: &ExchangeFacts, event: &SseEvent, base: &Uri) -> Option<Scope> {
-    let path = match mcp::legacy::endpoint(base, event.data.as_deref()?) {
-        Ok(path) => path,
-        Err(error) => {
-            tracing::warn!(%error, endpoint = facts.endpoint.name(), "an announced message path is not followed");
-            return None;
-        }
-    };
-    Some(Scope::Legacy {
+/// Whether data is plain text to every reader, such as the path or the time that some named events tell.
+fn is_no_json(data: &[u8]) -> bool {
+    !reads_as_json_rpc(data) && !mcp::sse::has_odd_line_end(data)
+}
+
+fn announced_scope(facts: &ExchangeFacts, event: &SseEvent, base: &Uri) -> Result<Scope, EndpointError> {
+    let path = mcp::legacy::endpoint(base, event.data.as_deref().unwrap_or_default()).inspect_err(|error| {
+        tracing::warn!(%error, endpoint = facts.endpoint.name(), "a stream is cut: its message path is not followed");
+    })?;
+    Ok(Scope::Legacy {
         endpoint: facts.endpoint.name().to_owned(),
         workload: facts.flow.workload.id.clone(),
         path: path.to_string(),

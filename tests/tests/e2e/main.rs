@@ -23,6 +23,7 @@ mod failures_start;
 mod guards;
 mod handover;
 mod handover_halfway;
+mod hostile_answers;
 mod hostile_h2;
 mod hostile_http;
 mod hostile_json;

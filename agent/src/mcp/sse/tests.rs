@@ -39,6 +39,41 @@ fn fields_are_read_as_the_standard_says() {
 }
 
 #[test]
+fn an_event_without_a_name_is_a_message() {
+    for stream in
+        ["event:\ndata: a\n\n", "event\ndata: a\n\n", "event: x\nevent:\ndata: a\n\n", "event: message\ndata: a\n\n"]
+    {
+        let (events, _) = read([stream.as_bytes()]);
+        assert!(events[0].is_message(), "{stream:?}");
+    }
+    let (events, _) = read([&b"event: message \ndata: a\n\nevent: Endpoint \ndata: /m\n\n"[..]]);
+    assert!(!events[0].is_message() && !events[0].is_endpoint() && events[1].is_endpoint());
+}
+
+#[test]
+fn what_another_reader_might_take_for_data_is_ambiguous() {
+    for stream in [
+        "Data: {}\n\n",
+        "event: x\n data : {}\n\n",
+        "\u{ef}\u{bb}\u{bf}data: {}\n\n",
+        "data:\r{\"jsonrpc\":1}\n\n",
+        "id: 1\n [{}]\n\n",
+        ": keep\u{2028}data: {}\n",
+        ": keep\u{85}data: {}\n",
+        "id: 1\u{b}data: {}\n\n",
+    ] {
+        let (events, _) = read([stream.as_bytes()]);
+        assert!(events[0].is_ambiguous, "{stream:?}");
+    }
+    for stream in
+        [": ping - 2026 é\n", "id: {7}\nretry: 5\ndata: {}\n\n", "\u{feff}data: \u{2028}\n\n", "datax: 1\n\n", "\n"]
+    {
+        let (events, _) = read([stream.as_bytes()]);
+        assert!(!events[0].is_ambiguous, "{stream:?}");
+    }
+}
+
+#[test]
 fn ids_and_retries_are_kept() {
     let (events, rest) =
         read([&b"id: 1\nid: a\0b\nretry: 250\nretry: 1x\n\nid\n\nretry: 99999999999999999999\n\n"[..]]);
