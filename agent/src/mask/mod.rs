@@ -58,6 +58,23 @@ pub struct Masks {
     rules: Vec<Arc<Rule>>,
 }
 
+/// Which tool's messages are meant, for the rules that are for some tools only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool<'a> {
+    /// None: such rules do not apply.
+    Without,
+    /// This one.
+    Named(&'a str),
+    /// One that is not known: all rules apply.
+    Unknown,
+}
+
+impl<'a> From<Option<&'a str>> for Tool<'a> {
+    fn from(tool: Option<&'a str>) -> Self {
+        tool.map_or(Self::Without, Self::Named)
+    }
+}
+
 #[derive(Debug)]
 struct Rule {
     name: String,
@@ -102,7 +119,8 @@ impl Masks {
     }
 
     /// The rules for the messages of one call. `tool` is the tool of a `tools/call`; keep the selection for its response.
-    pub fn for_call(&self, endpoint: &str, tool: Option<&str>) -> Selected {
+    pub fn for_call<'a>(&self, endpoint: &str, tool: impl Into<Tool<'a>>) -> Selected {
+        let tool = tool.into();
         let rules: Vec<_> = self.rules.iter().filter(|rule| rule.applies(endpoint, tool)).cloned().collect();
         let inline = rules.iter().filter(|rule| rule.inline).cloned().collect();
         Selected { record: Way::of(rules), inline: Way::of(inline) }
@@ -128,9 +146,14 @@ impl Rule {
         Ok(Self { name, paths, detectors, style, inline, endpoints, tools })
     }
 
-    fn applies(&self, endpoint: &str, tool: Option<&str>) -> bool {
+    fn applies(&self, endpoint: &str, tool: Tool<'_>) -> bool {
         let for_endpoint = self.endpoints.is_empty() || self.endpoints.iter().any(|name| name == endpoint);
-        let for_tool = self.tools.is_empty() || tool.is_some_and(|tool| self.tools.iter().any(|name| name == tool));
+        let for_tool = self.tools.is_empty()
+            || match tool {
+                Tool::Without => false,
+                Tool::Named(tool) => self.tools.iter().any(|name| name == tool),
+                Tool::Unknown => true,
+            };
         for_endpoint && for_tool
     }
 }

@@ -63,6 +63,11 @@ impl<S: Eq + Hash, T> Calls<S, T> {
         self.scopes.get(scope)?.get(id)
     }
 
+    /// The open calls of a scope.
+    pub fn of(&self, scope: &S) -> impl Iterator<Item = (&Id, &T)> {
+        self.scopes.get(scope).into_iter().flatten()
+    }
+
     /// Takes a call out, when its response has come or it was cancelled.
     pub fn close(&mut self, scope: &S, id: &Id) -> Option<T> {
         let calls = self.scopes.get_mut(scope)?;

@@ -1,8 +1,8 @@
 //! Which entries of a list may be seen. Of the text only the entries that go are touched: the others keep their bytes.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{Annotations, Policies, Question, Subject};
@@ -41,6 +41,18 @@ impl Kind {
     }
 }
 
+/// Whether a result has a member that lists anything.
+pub fn is_list(result: &[u8]) -> bool {
+    let members: Result<BTreeMap<String, IgnoredAny>, _> = serde_json::from_slice(result);
+    let lists = |member: &String| {
+        ["tools/list", "prompts/list", "resources/list", "resources/templates/list"]
+            .iter()
+            .filter_map(|method| Kind::of(method))
+            .any(|kind| kind.member == member)
+    };
+    members.is_ok_and(|members| members.keys().any(lists))
+}
+
 /// One page of a list, as a result's text.
 #[derive(Debug)]
 pub struct Page<'a> {
@@ -63,7 +75,7 @@ struct Entry<'a> {
 impl<'a> Page<'a> {
     /// Reads a result; `None` where it holds no such list.
     pub fn read(kind: Kind, result: &'a str) -> Option<Self> {
-        let members: std::collections::BTreeMap<String, &'a RawValue> = serde_json::from_str(result).ok()?;
+        let members: BTreeMap<String, &'a RawValue> = serde_json::from_str(result).ok()?;
         let array = *members.get(kind.member)?;
         let entries: Vec<&'a RawValue> = serde_json::from_str(array.get()).ok()?;
         let entries = entries.into_iter().map(|entry| Entry { text: entry.get(), name: name(kind, entry.get()) });

@@ -4,21 +4,28 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, Uri, header::CONTENT_LENGTH, response};
+use http::{
+    HeaderMap, Response, StatusCode, Uri,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+    response,
+};
+use hyper::body::Body as _;
 
 use super::{
     Shared,
     body::{self, Body, BoxError, Whole},
     calls::Scope,
     decode,
+    events::Unheard,
     headers::{self, Carries},
     http::{Connection, PassedExchange, refusal_response},
     pending::Pending,
+    receive::reads_as_json_rpc,
     record::{self, ExchangeFacts},
     upstream::{Conn, Server},
 };
 use crate::{
-    audit::{event::Outcome, log::AppendError},
+    audit::event::Outcome,
     mask::Threads,
     mcp::{self, Asked, Class, Id, Refusal},
 };
@@ -41,7 +48,13 @@ pub(super) enum Role {
     /// The response to a POST.
     Answering(Pending),
     /// A stream that the client opened to hear the server.
-    Listening { exchange: PassedExchange, scope: Option<Scope>, announces: Announces },
+    Listening {
+        exchange: PassedExchange,
+        scope: Option<Scope>,
+        /// Whether the client said which event it had last.
+        resumes: bool,
+        announces: Announces,
+    },
     /// Settled.
     Done,
 }
@@ -68,8 +81,8 @@ impl Stream {
         }
     }
 
-    /// A stream that was opened by a GET on `base`.
-    pub(crate) fn listening(connection: &Connection, exchange: PassedExchange, base: &Uri) -> Self {
+    /// A stream that was opened by a GET on `base`; `resumes` where it names the last event.
+    pub(crate) fn listening(connection: &Connection, exchange: PassedExchange, base: &Uri, resumes: bool) -> Self {
         let facts = Arc::clone(exchange.facts());
         let scope = facts.session_id.clone().map(|session| Scope::Session {
             endpoint: facts.endpoint.name().to_owned(),
@@ -81,7 +94,7 @@ impl Stream {
             shared: Arc::clone(&connection.shared),
             server: Arc::clone(&connection.server),
             facts,
-            role: Role::Listening { exchange, scope, announces },
+            role: Role::Listening { exchange, scope, resumes, announces },
             edits: Vec::new(),
             threads: Threads::default(),
             status: None,
@@ -99,9 +112,19 @@ pub(crate) async fn deliver(stream: Stream, response: Response<Body>, conn: Conn
     stream.learn_session(&head.headers);
     match headers::carries(&head.headers) {
         Some(Carries::Events) => stream.pass_events(head, incoming, conn).await,
-        Some(Carries::Message) if stream.awaits_messages() => stream.pass_json(head, incoming, conn).await,
-        _ => stream.pass_opaque(head, incoming, conn).await,
+        Some(Carries::Message) => stream.pass_json(head, incoming, conn).await,
+        Some(Carries::Unclear) => stream.replace_answer(head, &unclear()).await,
+        None if stream.must_be_answered(head.status) && !incoming.is_end_stream() => {
+            stream.replace_answer(head, &unclear()).await
+        }
+        None => stream.pass_opaque(head, incoming, conn).await,
     }
+}
+
+/// Why an answer is not read.
+pub(super) fn unclear() -> Refusal {
+    let reason = "the server's answer: its content-type is not that of JSON, or of a stream of events, in UTF-8";
+    Refusal::new("http-content-type", Class::NotJson, reason)
 }
 
 /// Delivers a stream that the client opened with GET.
@@ -133,6 +156,14 @@ impl Stream {
         matches!(&self.role, Role::Answering(pending) if !pending.calls.is_empty())
     }
 
+    /// Whether an answer to a POST with this status must be one that can be read: where a call waits for nothing else.
+    fn must_be_answered(&self, status: StatusCode) -> bool {
+        let is_taken = matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT);
+        let on_another_stream =
+            matches!(&self.role, Role::Answering(pending) if matches!(pending.scope, Scope::Legacy { .. }));
+        self.awaits_messages() && status.is_success() && !is_taken && !on_another_stream
+    }
+
     /// The response to `initialize` names the session that its call began.
     fn learn_session(&self, headers: &HeaderMap) {
         let (Role::Answering(pending), Some(session)) = (&self.role, record::header(headers, "mcp-session-id")) else {
@@ -158,17 +189,23 @@ impl Stream {
             }
         };
         self.shared.pool.put(&self.server.affinity, conn);
-        let parsed = match decode::whole(&head.headers, raw.clone(), limit).await {
-            Ok(text) => mcp::parse(&text, &self.shared.message_limits()).map_err(|invalid| Refusal::from(&invalid)),
+        let text = decode::whole(&head.headers, raw.clone(), limit).await;
+        let parsed = match &text {
+            Ok(text) => mcp::parse(text, &self.shared.message_limits()).map_err(|invalid| Refusal::from(&invalid)),
             Err(error) => Err(Refusal::new("http-body", Class::NotJson, error.to_string())),
         };
-        // An error page need not be JSON-RPC (RFC 6750's is not); what claims success must be, in one reading.
-        if let (Err(refusal), true) = (&parsed, head.status.is_success()) {
-            let refusal = Refusal { reason: format!("the server's answer: {}", refusal.reason), ..refusal.clone() };
-            return self.replace_answer(&refusal).await;
+        if let Err(refusal) = &parsed {
+            // An error page need not be JSON-RPC (RFC 6750's is not), and neither what nobody waits for; but what may be a message
+            // must be one in one reading.
+            let is_due = self.awaits_messages() && head.status.is_success();
+            if is_due || text.map_or(true, |text| reads_as_json_rpc(&text)) {
+                let refusal = Refusal { reason: format!("the server's answer: {}", refusal.reason), ..refusal.clone() };
+                return self.replace_answer(head, &refusal).await;
+            }
         }
         let heard = match self.record_answer(parsed.as_ref().ok(), head.status).await {
             Ok(heard) => heard,
+            Err(Unheard::Refused(refusal)) => return self.replace_answer(head, &refusal).await,
             Err(error) => {
                 self.broke().await;
                 return Err(error.into());
@@ -188,13 +225,13 @@ impl Stream {
 
     /// Records what a JSON body says; what it does not answer, its status does. Returns the body that is delivered in its place,
     /// where a rule changed it.
-    async fn record_answer(
-        &mut self,
-        body: Option<&mcp::Body>,
-        status: StatusCode,
-    ) -> Result<Option<Bytes>, AppendError> {
+    async fn record_answer(&mut self, body: Option<&mcp::Body>, status: StatusCode) -> Result<Option<Bytes>, Unheard> {
         self.status = Some(status.as_u16());
         let messages = body.map_or(&[][..], mcp::Body::messages);
+        // Before any is heard: all are delivered, or none.
+        for message in messages {
+            self.check_owner(message)?;
+        }
         let (mut said, mut is_changed) = (Vec::new(), false);
         for message in messages {
             let changed = self.hear(message).await?;
@@ -215,11 +252,13 @@ impl Stream {
         }))
     }
 
-    /// Answers in the server's place: what it said could be read in more than one way.
-    async fn replace_answer(mut self, refusal: &Refusal) -> Result<Response<Body>, BoxError> {
+    /// Answers in the server's place: what it said could be read in more than one way, or answers what nobody asked. An error keeps
+    /// its status and its headers, by which clients sign in, or begin another session.
+    async fn replace_answer(mut self, head: response::Parts, refusal: &Refusal) -> Result<Response<Body>, BoxError> {
         let Some(pending) = self.take_pending() else { return Err(refusal.reason.clone().into()) };
         let ids: Vec<&Id> = pending.calls.iter().map(|call| &call.id).collect();
         let asked = match (pending.calls.as_slice(), ids.as_slice()) {
+            ([], _) => Asked::Unanswerable,
             ([call], [id]) => Asked::Request { id, method: &call.method },
             _ => Asked::Batch(ids),
         };
@@ -227,7 +266,17 @@ impl Stream {
             self.shared.record_end(call, None, Outcome::Refused, None, vec![refusal.rule]).await?;
             self.shared.calls.close(&pending.scope, call);
         }
-        Ok(refusal_response(refusal.response(self.facts.era, &asked)))
+        let (said, content) = refusal.response(self.facts.era, &asked).into_parts();
+        let mut told = said;
+        if !head.status.is_success() {
+            let content_type = told.headers.remove(CONTENT_TYPE);
+            told = head;
+            headers::content_changed(&mut told.headers);
+            told.headers.remove(CONTENT_TYPE);
+            told.headers.extend(content_type.map(|content_type| (CONTENT_TYPE, content_type)));
+            told.headers.insert(CONTENT_LENGTH, content.len().into());
+        }
+        Ok(refusal_response(Response::from_parts(told, content)))
     }
 
     /// A body that carries no messages: `202 Accepted`, an error page, an OAuth challenge.

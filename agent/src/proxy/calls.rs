@@ -220,6 +220,11 @@ impl Calls {
         self.lock().get(&(scope.clone(), asker), id).map(|entry| Arc::clone(&entry.call))
     }
 
+    /// Whether some client may take `id` for that of an open call.
+    pub(crate) fn has_like(&self, scope: &Scope, asker: Asker, id: &Id) -> bool {
+        self.lock().of(&(scope.clone(), asker)).any(|(open, _)| open.resembles(id))
+    }
+
     /// Removes a call whose end is recorded.
     pub(crate) fn close(&self, scope: &Scope, call: &OpenCall) {
         let mut calls = self.lock();

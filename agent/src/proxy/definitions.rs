@@ -14,6 +14,7 @@ use crate::{
         Finding,
         definitions::{Definition, Entry, Fingerprint, Item, Noted, Offered, Place},
     },
+    mask::Tool,
     mcp::{Class, Era, Message, Params, Refusal},
     policy::listing::{Kind, Page},
 };
@@ -154,7 +155,7 @@ impl List<'_> {
 
     /// The entries as they may be kept; none where a mask leaves no list.
     fn masked(&self, shared: &Shared, message: &Bytes) -> Vec<Option<Listed>> {
-        let masked = shared.mask(self.endpoint(), None, message);
+        let masked = shared.mask(self.endpoint(), Tool::Without, message);
         let page = masked.at(&["result"]).and_then(|result| Page::read(self.kind, result));
         // Masks may take entries out of recognition, but not away.
         page.filter(|page| page.entries().len() == self.entries.len())

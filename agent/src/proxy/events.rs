@@ -31,7 +31,8 @@ use crate::{
         event::{Outcome, Phase},
         log::AppendError,
     },
-    mcp::{self, Answer, Id, Kind, Message, Params, SseEvent, SseReader, legacy::EndpointError},
+    mask::Tool,
+    mcp::{self, Answer, Class, Id, Kind, Message, Params, Refusal, SseEvent, SseReader, legacy::EndpointError},
 };
 
 /// Why a stream is not passed to its end.
@@ -40,6 +41,17 @@ enum Cut {
     ClientGone,
     /// The server's side broke, or what it sent cannot be passed on.
     Broken(BoxError),
+}
+
+/// Why a message of the server is not delivered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unheard {
+    /// It could not be recorded.
+    #[error(transparent)]
+    Unrecorded(#[from] AppendError),
+    /// It answers no call that this answer may be of.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
 }
 
 impl<E: Into<BoxError>> From<E> for Cut {
@@ -165,7 +177,7 @@ impl Stream {
         if event.is_ambiguous {
             return Err("an event of the stream could be read in more than one way".into());
         }
-        if let Role::Listening { exchange, scope, announces } = &mut self.role {
+        if let Role::Listening { exchange, scope, announces, .. } = &mut self.role {
             exchange.count_event();
             if event.is_endpoint() {
                 // Clients differ on a second one, and on a path that is not followed here: messages would pass unseen there.
@@ -196,7 +208,7 @@ impl Stream {
     }
 
     /// Records one message from the server. Returns the message that is delivered in its place, where a rule changed it.
-    pub(super) async fn hear(&mut self, message: &Message) -> Result<Option<Bytes>, AppendError> {
+    pub(super) async fn hear(&mut self, message: &Message) -> Result<Option<Bytes>, Unheard> {
         let endpoint = self.facts.endpoint.name();
         match &message.kind {
             Kind::Response { id, answer } => self.hear_response(message, id.as_ref(), answer).await,
@@ -208,7 +220,7 @@ impl Stream {
                 };
                 let masked = match &denied {
                     Some(_) => None,
-                    None => self.shared.inline(endpoint, None, &message.raw),
+                    None => self.shared.inline(endpoint, Tool::Without, &message.raw),
                 };
                 if let Some(scope) = self.scope() {
                     // A full table costs the join of the two records, not the records.
@@ -231,7 +243,9 @@ impl Stream {
     /// Keeps a notification for the record of the call that it belongs to.
     fn hear_notification(&mut self, message: &Message) -> Option<Bytes> {
         let (shared, call) = (Arc::clone(&self.shared), self.call_of_notification(message).cloned());
-        let (endpoint, tool) = (self.facts.endpoint.name(), call.as_ref().and_then(|call| call.tool()));
+        // Where its call is not known, it may be any tool's.
+        let tool = call.as_ref().map_or(Tool::Unknown, |call| call.tool().into());
+        let endpoint = self.facts.endpoint.name();
         let masked = shared.inline_next(&mut self.threads, endpoint, tool, &message.raw);
         if let Some(call) = &call {
             call.note_event(&message.raw, || shared.masked_event(endpoint, tool, &message.raw));
@@ -242,30 +256,43 @@ impl Stream {
         masked.map(|(said, _)| said)
     }
 
-    /// Records a response as the end of the call that it answers. One that answers nothing open is recorded all the same: what
-    /// a client makes of it is its own affair.
+    /// Records a response as the end of the call that it answers. One whose call is not known is delivered where a client may
+    /// have asked for it: see [`Self::check_owner`].
     async fn hear_response(
         &self,
         message: &Message,
         id: Option<&Id>,
         answer: &Answer,
-    ) -> Result<Option<Bytes>, AppendError> {
+    ) -> Result<Option<Bytes>, Unheard> {
         let endpoint = self.facts.endpoint.name();
-        let Some((scope, call)) = id.and_then(|id| self.asked(id)).filter(|(_, call)| !call.has_ended()) else {
-            let outcome = if matches!(answer, Answer::Error(_)) { Outcome::Error } else { Outcome::Ok };
-            let masked = self.shared.inline(endpoint, None, &message.raw);
+        let checked = self.check_owner(message);
+        let Some((scope, call)) = id.and_then(|id| self.asked(id)) else {
+            let stray = match &checked {
+                Ok(()) => guards::stray(&self.shared, &self.facts, message, answer),
+                Err(_) => None,
+            };
+            let outcome = match answer {
+                _ if checked.is_err() => Outcome::Refused,
+                Answer::Error(_) => Outcome::Error,
+                Answer::Result(_) => Outcome::Ok,
+            };
+            let (finding, instead) = stray.map_or((None, None), |(finding, instead)| (Some(finding), instead));
+            let masked = self.shared.inline(endpoint, Tool::Unknown, instead.as_ref().unwrap_or(&message.raw));
+            let allowed = || finding.as_ref().map_or_else(record::allow, guards::verdict);
             let note = Note {
                 outcome: Some(outcome),
-                edits: edits(false, masked.is_some()),
-                ..Note::allowed(Phase::Response, Uuid::now_v7(), None, None, None)
+                verdict: checked.as_ref().err().map_or_else(allowed, record::deny),
+                edits: edits(instead.is_some(), masked.is_some()),
+                ..Note::allowed(Phase::Response, Uuid::now_v7(), None, Tool::Unknown, None)
             };
-            return self.shared.record_message(&self.facts, Some(message), note).await.map(|()| masked);
+            self.shared.record_message(&self.facts, Some(message), note).await?;
+            return checked.map(|()| masked.or(instead)).map_err(Unheard::from);
         };
         let visible = judge::visible(&self.shared, &call, answer);
         let visible = visible.map(|result| judge::with_result(message, answer, &result));
         let guarded = guards::response(&self.shared, &call, visible.as_ref().unwrap_or(&message.raw)).await;
         let said = guarded.as_ref().or(visible.as_ref()).unwrap_or(&message.raw);
-        let masked = self.shared.inline(endpoint, call.tool(), said);
+        let masked = self.shared.inline(endpoint, call.tool().into(), said);
         let mut made = self.edits.clone();
         made.extend(visible.is_some().then_some("catalogue"));
         made.extend(edits(guarded.is_some(), masked.is_some()));
@@ -283,7 +310,7 @@ impl Stream {
         }
     }
 
-    /// The call that a response answers: one of this exchange's own, or one of the session's.
+    /// The open call that a response answers: one of this exchange's own, or one of the session's.
     fn asked(&self, id: &Id) -> Option<(&Scope, Arc<OpenCall>)> {
         let scope = self.scope()?;
         let own = match &self.role {
@@ -291,7 +318,37 @@ impl Stream {
             Role::Listening { .. } | Role::Done => None,
         };
         let call = own.or_else(|| self.shared.calls.find(scope, Asker::Client, id))?;
-        Some((scope, call))
+        (!call.has_ended()).then_some((scope, call))
+    }
+
+    /// Whether a response may be delivered: it is an open call's; or it is none's and no client takes it for one's, and it may have
+    /// been asked for where that was not seen. That is on a stream that the client opened, which may bring again what was brought
+    /// before. To a POST itself, only errors come without an id that can be told.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub(super) fn check_owner(&self, message: &Message) -> Result<(), Refusal> {
+        let Kind::Response { id, answer } = &message.kind else { return Ok(()) };
+        let is_error = matches!(answer, Answer::Error(_));
+        let refused = |reason: &str| Err(Refusal::new("answer-unasked", Class::NotRpc, reason));
+        let Some(id) = id else { return Ok(()) };
+        if self.asked(id).is_some() {
+            return Ok(());
+        }
+        let is_like = |scope: &Scope| self.shared.calls.has_like(scope, Asker::Client, id);
+        let is_known = match &self.role {
+            Role::Answering(pending) => pending.has_like(id) || is_like(&pending.scope),
+            Role::Listening { scope, .. } => scope.as_ref().is_some_and(is_like),
+            Role::Done => false,
+        };
+        match &self.role {
+            _ if is_known => refused("the server's answer has an id that is nearly a call's, or was answered before"),
+            Role::Answering(_) if !is_error => refused("the server's answer is to another call"),
+            Role::Listening { scope: None, resumes: false, .. } if !is_error => {
+                refused("the server answers on a stream that is no session's, and resumes nothing")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Notifications on a POST's stream belong to the request; of a batch, to the one whose progress token they name.

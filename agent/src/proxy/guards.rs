@@ -15,7 +15,8 @@ use crate::{
     audit::event::Verdict,
     config::{GuardStance, Permission, ServerRequests},
     guard::{self, Asks, Finding, Sign, Use},
-    mcp::{Asked, Id, Refusal},
+    mcp::{Answer, Asked, Id, Message, Refusal},
+    policy::listing,
 };
 
 /// As `event.mcp.edits` says that a guard changed what is delivered.
@@ -90,6 +91,52 @@ fn inspect(shared: &Shared, call: &OpenCall, message: &Bytes) -> Option<(Finding
     Some((finding, instead))
 }
 
+/// What the guards make of a result whose call is not known: any of them may be meant for it. Where policies or definitions are
+/// watched, it may be no list, since what may be on it depends on who asked.
+pub(super) fn stray(
+    shared: &Shared,
+    facts: &ExchangeFacts,
+    message: &Message,
+    answer: &Answer,
+) -> Option<(Finding, Option<Bytes>)> {
+    let finding = match answer {
+        Answer::Result(result) => {
+            let is_filtered = shared.judges || shared.definitions.stance(facts.endpoint.name()) != GuardStance::Off;
+            let list = || (is_filtered && listing::is_list(result)).then(unasked_list);
+            list().or_else(|| in_any_result(shared, facts, result))?
+        }
+        Answer::Error(_) => return None,
+    };
+    let instead = (finding.permission == Permission::Deny).then(|| finding.refusal().error(message.id()));
+    Some((finding, instead))
+}
+
+fn unasked_list() -> Finding {
+    let reason = "a list that no call known here has asked for; ask again".to_owned();
+    Finding { policy: "guard/unasked-list", reason, permission: Permission::Deny }
+}
+
+/// What is found in the result of whatever uses a server.
+fn in_any_result(shared: &Shared, facts: &ExchangeFacts, result: &Bytes) -> Option<Finding> {
+    let checked = shared.budgets.of(facts.endpoint.name()).map(|ledger| ledger.check_result(result.len()));
+    if let Some(Err(finding)) = checked {
+        return Some(finding);
+    }
+    guard::input_required(result, facts.endpoint.endpoint.server_requests).or_else(|| {
+        let permission = permission(shared.config.guard.instructions)?;
+        Some(hidden(guard::sign_in_json(result)?, "the result", permission))
+    })
+}
+
+/// What becomes of a finding, where it is looked for.
+fn permission(stance: GuardStance) -> Option<Permission> {
+    match stance {
+        GuardStance::Off => None,
+        GuardStance::Alert => Some(Permission::Allow),
+        GuardStance::Deny => Some(Permission::Deny),
+    }
+}
+
 /// The text of a response's result.
 pub(super) fn result_of(message: &Bytes) -> Option<Bytes> {
     #[derive(Deserialize)]
@@ -119,11 +166,7 @@ fn find(shared: &Shared, call: &OpenCall, message: &Bytes, result: &Bytes) -> Op
     if let Some(finding) = guard::input_required(result, endpoint.endpoint.server_requests) {
         return Some((finding, None));
     }
-    let permission = match shared.config.guard.instructions {
-        GuardStance::Off => return None,
-        GuardStance::Alert => Permission::Allow,
-        GuardStance::Deny => Permission::Deny,
-    };
+    let permission = permission(shared.config.guard.instructions)?;
     if call.method == "tools/list" {
         return hidden_in_tools(message, result, permission);
     }

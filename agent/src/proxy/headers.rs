@@ -4,7 +4,8 @@
 use http::{
     HeaderMap, HeaderName, Uri, Version,
     header::{
-        AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING, UPGRADE,
+        ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING,
+        UPGRADE,
     },
     request::Parts,
     uri::{Authority, Scheme},
@@ -146,19 +147,39 @@ pub(crate) enum Carries {
     Events,
     /// One JSON text.
     Message,
+    /// The one or the other, or text that is no UTF-8: clients differ.
+    Unclear,
 }
 
-/// What a response says of its body, read as generously as the most generous client reads it: the TypeScript SDK looks for
-/// the name anywhere in the header, Python's at its beginning.
+/// What a response says of its body, read as generously as the most generous client reads it: Python's SDK compares the header's
+/// beginning, others the type, and older ones look for the name anywhere.
 pub(crate) fn carries(headers: &HeaderMap) -> Option<Carries> {
     let values = headers.get_all(CONTENT_TYPE).iter();
     let types: String =
         values.map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase() + ",").collect();
-    if types.contains("text/event-stream") {
-        Some(Carries::Events)
-    } else {
-        types.contains("application/json").then_some(Carries::Message)
+    match (types.contains("text/event-stream"), types.contains("application/json")) {
+        (false, false) => None,
+        (true, true) => Some(Carries::Unclear),
+        _ if !is_utf8(&types) => Some(Carries::Unclear),
+        (true, false) => Some(Carries::Events),
+        (false, true) => Some(Carries::Message),
     }
+}
+
+/// Whether the named charset, if there is one, is UTF-8 or a part of it. Python's clients decode streams by it.
+fn is_utf8(types: &str) -> bool {
+    types.match_indices("charset").all(|(at, name)| {
+        let value = types[at + name.len()..].trim_start().strip_prefix('=').map(str::trim_start);
+        let value = value.map(|value| value.split([';', ',']).next().unwrap_or_default().trim().trim_matches('"'));
+        matches!(value, Some("utf-8" | "utf8" | "us-ascii"))
+    })
+}
+
+/// Whether a request asks for a stream of events: its client may read the answer as one whatever that says of itself, as the
+/// TypeScript SDK does.
+pub(crate) fn accepts_events(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(ACCEPT).iter();
+    accepted.any(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase().contains("text/event-stream"))
 }
 
 #[cfg(test)]
@@ -236,7 +257,17 @@ mod tests {
         assert_eq!(of(&["Text/Event-Stream"]), Some(Carries::Events));
         assert_eq!(of(&["text/plain", "application/json"]), Some(Carries::Message));
         assert_eq!(of(&["application/jsonl"]), Some(Carries::Message));
-        assert_eq!(of(&["text/html"]), None);
+        assert_eq!(of(&["text/event-stream;charset=\"UTF-8\""]), Some(Carries::Events));
+        for unclear in [
+            "application/json;text/event-stream",
+            "text/event-stream; charset=utf-7",
+            "text/event-stream; charset*0=ut; charset*1=f-7",
+            "application/json; charset = utf-16",
+        ] {
+            assert_eq!(of(&[unclear]), Some(Carries::Unclear), "{unclear}");
+        }
+        assert_eq!(of(&["application/json", "text/event-stream"]), Some(Carries::Unclear));
+        assert_eq!(of(&["text/html; charset=iso-8859-1"]), None);
         assert_eq!(of(&[]), None);
     }
 

@@ -282,11 +282,19 @@ impl Connection {
         };
         let scheme = if self.server.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
         let legacy_base = headers::absolute_uri(&head, scheme);
+        let accepts_events = headers::accepts_events(&head.headers);
+        let resumes = head.headers.contains_key("last-event-id");
         let (response, conn) = self.send(ticket, head, Bytes::new(), None).await?;
-        if headers::carries(response.headers()) != Some(Carries::Events) {
+        let carries = headers::carries(response.headers());
+        let is_stream = accepts_events && response.status().is_success() || carries == Some(Carries::Events);
+        if carries == Some(Carries::Unclear) {
+            let facts = Arc::clone(exchange.facts());
+            return Ok(self.refuse_http(&facts, &answer::unclear()).await);
+        }
+        if !is_stream {
             return Ok(exchange.finish_with(&self.server, response, conn));
         }
-        answer::listen(Stream::listening(self, exchange, &legacy_base), response, conn).await
+        answer::listen(Stream::listening(self, exchange, &legacy_base, resumes), response, conn).await
     }
 
     /// A request on an endpoint path that has no message, such as a session's DELETE: recorded before and after.

@@ -13,7 +13,7 @@ use super::{
     record::{ExchangeFacts, tool_of},
 };
 use crate::{
-    mask::Threads,
+    mask::{Threads, Tool},
     mcp::{self, Message, Params, params::target_member},
 };
 
@@ -27,7 +27,7 @@ const PARAM: &str = "mcp-param-";
 
 impl Shared {
     /// A message as the other side is to get it; `None` where that is as it came.
-    pub(super) fn inline(&self, endpoint: &str, tool: Option<&str>, message: &Bytes) -> Option<Bytes> {
+    pub(super) fn inline(&self, endpoint: &str, tool: Tool<'_>, message: &Bytes) -> Option<Bytes> {
         let selected = self.masks.for_call(endpoint, tool);
         if !selected.has_inline() {
             return None;
@@ -43,7 +43,7 @@ impl Shared {
         &self,
         threads: &mut Threads,
         endpoint: &str,
-        tool: Option<&str>,
+        tool: Tool<'_>,
         message: &Bytes,
     ) -> Option<(Bytes, bool)> {
         let text = std::str::from_utf8(message).unwrap_or_default();
@@ -86,7 +86,7 @@ pub(super) fn request<'a>(
 
 fn of(shared: &Shared, facts: &ExchangeFacts, message: &Message) -> Option<Bytes> {
     let target = Params::of(message).target;
-    shared.inline(facts.endpoint.name(), tool_of(message.method(), target.as_deref()), &message.raw)
+    shared.inline(facts.endpoint.name(), tool_of(message.method(), target.as_deref()).into(), &message.raw)
 }
 
 /// Lets the headers that mirror the body say what it says now: a server refuses what differs.

@@ -52,6 +52,11 @@ impl Pending {
         self.calls.iter().find(|call| call.id == *id).cloned()
     }
 
+    /// Whether some client may take `id` for that of one of these calls, answered or not.
+    pub(crate) fn has_like(&self, id: &Id) -> bool {
+        self.calls.iter().any(|call| call.id.resembles(id))
+    }
+
     /// Forgets calls that were never sent.
     pub(crate) fn abandon(mut self) {
         for call in self.calls.drain(..) {

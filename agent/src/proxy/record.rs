@@ -25,7 +25,7 @@ use crate::{
     config::Registered,
     credentials::Used,
     identity::Caller,
-    mask::Masked,
+    mask::{Masked, Tool},
     mcp::{self, Answer, Era, Message, Params, Refusal},
     telemetry::{CallSpan, Carrier, Direction},
 };
@@ -63,7 +63,7 @@ pub(crate) struct Note<'a> {
     pub(crate) call_id: Uuid,
     pub(crate) method: Option<&'a str>,
     /// The tool that is called, for masks to be chosen by.
-    pub(crate) tool: Option<&'a str>,
+    pub(crate) tool: Tool<'a>,
     /// The tool, prompt or resource, already masked.
     pub(crate) name: Option<String>,
     pub(crate) verdict: Verdict,
@@ -84,14 +84,14 @@ impl<'a> Note<'a> {
         phase: Phase,
         call_id: Uuid,
         method: Option<&'a str>,
-        tool: Option<&'a str>,
+        tool: impl Into<Tool<'a>>,
         name: Option<String>,
     ) -> Self {
         Self {
             phase,
             call_id,
             method,
-            tool,
+            tool: tool.into(),
             name,
             verdict: allow(),
             outcome: None,
@@ -253,7 +253,7 @@ impl Shared {
             caller: facts.caller.clone(),
             route: facts.flow.route(facts.hostname.clone()),
             endpoint: facts.endpoint.name().to_owned(),
-            request: self.masked_http(facts, None),
+            request: self.masked_http(facts, Tool::Without),
             request_id,
             verdict,
             credential: facts.credential.get().cloned(),
@@ -276,7 +276,7 @@ impl Shared {
     pub(crate) fn shown_name(&self, endpoint: &str, message: &Message, target: Option<&str>) -> Option<String> {
         let (method, target) = (message.method()?, target?);
         let member = mcp::params::target_member(method)?;
-        let masked = self.mask(endpoint, tool_of(Some(method), Some(target)), &message.raw);
+        let masked = self.mask(endpoint, tool_of(Some(method), Some(target)).into(), &message.raw);
         if masked.counts.is_empty() {
             // Nothing was masked, as in most calls: the text need not be searched for what is known.
             return Some(target.to_owned());
@@ -322,7 +322,7 @@ impl Shared {
     }
 
     /// A notification as a response's record keeps it by itself.
-    pub(crate) fn masked_event(&self, endpoint: &str, tool: Option<&str>, raw: &[u8]) -> Option<Payload> {
+    pub(crate) fn masked_event(&self, endpoint: &str, tool: Tool<'_>, raw: &[u8]) -> Option<Payload> {
         self.excerpt(self.mask(endpoint, tool, raw).text.as_bytes())
     }
 
@@ -332,7 +332,7 @@ impl Shared {
     }
 
     /// What is kept of the HTTP request besides its message: detectors look at it too.
-    fn masked_http(&self, facts: &ExchangeFacts, tool: Option<&str>) -> HttpRequest {
+    fn masked_http(&self, facts: &ExchangeFacts, tool: Tool<'_>) -> HttpRequest {
         let selected = self.masks.for_call(facts.endpoint.name(), tool);
         let plain = |text: &str| selected.plain(text, &self.mask_key).text.into_owned();
         HttpRequest {
@@ -343,7 +343,7 @@ impl Shared {
     }
 
     /// A message as it may be kept.
-    pub(super) fn mask<'t>(&self, endpoint: &str, tool: Option<&str>, raw: &'t [u8]) -> Masked<'t> {
+    pub(super) fn mask<'t>(&self, endpoint: &str, tool: Tool<'_>, raw: &'t [u8]) -> Masked<'t> {
         // A message was parsed before it got here, so it is text; what is not is not kept.
         let text = std::str::from_utf8(raw).unwrap_or_default();
         self.masks.for_call(endpoint, tool).apply(text, &self.mask_key)
