@@ -3,28 +3,26 @@
 
 use std::{
     collections::HashMap,
-    num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use lru::LruCache;
 
-use super::Finding;
+use super::{
+    Finding,
+    rate::{Rates, TooFast},
+};
 use crate::config::{Budget, Permission};
 
 /// Most sessions that are remembered for one endpoint; beyond it the one that was idle longest begins anew.
 const SESSIONS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(65_536).expect("not zero");
-
-/// Most pairs of workload and tool whose rate is remembered; beyond it those that are within their rate are forgotten.
-const RATES: usize = 65_536;
 
 /// Who calls what.
 #[derive(Debug, Clone, Copy)]
 pub struct Use<'a> {
     /// The workload's id.
     pub workload: &'a str,
-    /// The session, where there is one.
+    /// The session, where the server has begun it.
     pub session: Option<&'a str>,
     /// The tool.
     pub tool: &'a str,
@@ -53,7 +51,7 @@ pub struct Ledger {
     budget: Budget,
     /// Calls by workload and session.
     sessions: Mutex<LruCache<(String, String), u32>>,
-    rate: Option<DefaultKeyedRateLimiter<(String, String)>>,
+    rates: Option<Rates>,
     /// Calls that wait for their answer, by workload.
     open: Arc<Mutex<HashMap<String, u32>>>,
 }
@@ -79,11 +77,10 @@ impl Drop for Place {
 
 impl Ledger {
     fn new(budget: Budget) -> Self {
-        let per_minute = budget.calls_per_minute.and_then(NonZeroU32::new);
         Self {
             budget,
             sessions: Mutex::new(LruCache::new(SESSIONS)),
-            rate: per_minute.map(|calls| RateLimiter::keyed(Quota::per_minute(calls))),
+            rates: budget.calls_per_minute.and_then(Rates::new),
             open: Arc::default(),
         }
     }
@@ -128,19 +125,20 @@ impl Ledger {
     }
 
     fn check_rate(&self, used: Use<'_>) -> Result<(), Finding> {
-        let Some(rate) = &self.rate else { return Ok(()) };
-        if rate.len() >= RATES {
-            rate.retain_recent();
-        }
-        let is_new = rate.len() >= RATES;
-        let key = (used.workload.to_owned(), used.tool.to_owned());
-        if is_new || rate.check_key(&key).is_err() {
+        let Some(rates) = &self.rates else { return Ok(()) };
+        rates.check(used.workload, used.tool).map_err(|too_fast| {
             let calls = self.budget.calls_per_minute.unwrap_or_default();
-            let reason =
-                format!("the tool was called more than {calls} times a minute (budget.calls_per_minute); slow down");
-            return Err(used_up("guard/rate", reason));
-        }
-        Ok(())
+            let reason = match too_fast {
+                TooFast::Tool => {
+                    format!("the tool was called more than {calls} times a minute (budget.calls_per_minute); slow down")
+                }
+                TooFast::ManyTools => {
+                    "more tools were called within a minute than can be counted (budget.calls_per_minute); call fewer"
+                        .into()
+                }
+            };
+            used_up("guard/rate", reason)
+        })
     }
 
     fn count_in_session(&self, used: Use<'_>) -> Result<(), Finding> {

@@ -9,11 +9,12 @@
 //! | `instructions` | invisible characters, direction marks, hidden markup, phrases that address a model |
 //! | `requests` | what a server asks of a client: sampling, elicitation, roots |
 //! | [`definitions`] | tools, prompts and templates that are not what they were when they were first seen |
-//! | `budget` | calls per session, rate, concurrency, size of results |
+//! | `budget`, `rate` | calls per session, rate, concurrency, size of results |
 
 mod budget;
 pub mod definitions;
 mod instructions;
+mod rate;
 mod requests;
 
 pub use self::{

@@ -1,6 +1,6 @@
 //! What only MCP has to be watched for: what servers ask of their clients, budgets, and text that hides instructions.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 
 use serde_json::{Value, json};
 use weir_tests::{
@@ -8,13 +8,13 @@ use weir_tests::{
     raw::{
         Wire,
         http1::Http1,
-        server::{RawServer, Then, write_json},
+        server::{RawServer, Then, ok, write_event_stream, write_json},
     },
 };
 
 use crate::{
-    scene::{GOOD, Scene, post},
-    story::{stage_with, tool_call},
+    scene::{GOOD, Scene, ping, post, post_bytes},
+    story::{initialize, stage_with, tool_call},
 };
 
 /// Answers each call with this result.
@@ -63,6 +63,51 @@ fn a_budget_that_is_used_up_refuses_and_the_session_goes_on() {
     assert_eq!(server.seen().len(), 2);
     let expected = [pair("guard/result-bytes", "deny"), pair("guard/calls-per-session", "deny")];
     assert_eq!(verdicts(&agent, 2), expected);
+    scene.still_works(&agent, &server);
+}
+
+#[test]
+fn a_tool_is_called_so_often_a_minute() {
+    let scene = Scene::new("budget-rate");
+    let server = scene.serve_good();
+    let agent = scene.agent(&[GOOD], "budget = { calls_per_minute = 1 }", "");
+    scene.enter_scope();
+    let call = |tool| ask(&scene, &tool_call(1, tool, &json!({})));
+    assert!(call("add")["result"].is_object());
+    let second = call("add");
+    assert!(second.to_string().contains("calls_per_minute"), "{second}");
+    assert_eq!(call("sub")["error"], Value::Null, "another tool has its own");
+    assert_eq!(server.seen().len(), 2);
+    assert_eq!(verdicts(&agent, 1), [pair("guard/rate", "deny")]);
+    scene.still_works(&agent, &server);
+}
+
+#[test]
+fn so_many_calls_wait_at_once() {
+    let scene = Scene::new("budget-concurrent");
+    let server = scene.serve_good();
+    let agent = scene.agent(&[GOOD], "budget = { concurrent_calls = 1 }", "");
+    scene.enter_scope();
+    let (arrived, arrival) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    server.answers(Arc::new(move |request: &Http1, wire: &mut dyn Wire| {
+        if request.json()["params"]["name"] == "slow" {
+            arrived.send(()).expect("the test waits");
+            let _ = released.lock().expect("one at a time").recv();
+        }
+        ok()(request, wire)
+    }));
+    let mut slow = scene.client();
+    slow.send(&post(&tool_call(1, "slow", &json!({})))).expect("send");
+    arrival.recv().expect("the call reaches the server");
+    let second = ask(&scene, &tool_call(2, "add", &json!({})));
+    assert!(second.to_string().contains("concurrent_calls"), "{second}");
+    assert!(ask(&scene, &ping(3))["result"].is_object(), "only tools are counted");
+    release.send(()).expect("the server waits");
+    assert!(slow.hear().expect("an answer").expect("an answer").json()["result"].is_object());
+    assert!(ask(&scene, &tool_call(4, "add", &json!({})))["result"].is_object(), "the place is free again");
+    assert_eq!(verdicts(&agent, 1), [pair("guard/concurrent-calls", "deny")]);
     scene.still_works(&agent, &server);
 }
 
