@@ -20,7 +20,7 @@ mod requests;
 pub use self::{
     budget::{Budgets, Ledger, Place, Use},
     instructions::{Sign, sign_in, sign_in_json},
-    requests::{Asks, input_required},
+    requests::{Asks, input_required, required_by_error},
 };
 use crate::{
     config::Permission,

@@ -80,8 +80,11 @@ fn inspect(shared: &Shared, call: &OpenCall, message: &Bytes) -> Option<(Finding
     if !is_watched(shared, &call.facts) {
         return None;
     }
-    let result = result_of(message)?;
-    let (finding, instead) = find(shared, call, message, &result)?;
+    let (finding, instead) = match Said::by(message)? {
+        Said { result: Some(result), .. } => find(shared, call, message, &message.slice_ref(result.get().as_bytes()))?,
+        Said { error: Some(error), .. } => (in_error(shared, &call.facts, error.get().as_bytes())?, None),
+        _ => return None,
+    };
     let asked = match call.tool() {
         Some(_) => Asked::ToolCall { id: &call.id },
         None => Asked::Request { id: &call.id, method: &call.method },
@@ -105,7 +108,7 @@ pub(super) fn stray(
             let list = || (is_filtered && listing::is_list(result)).then(unasked_list);
             list().or_else(|| in_any_result(shared, facts, result))?
         }
-        Answer::Error(_) => return None,
+        Answer::Error(error) => in_error(shared, facts, error)?,
     };
     let instead = (finding.permission == Permission::Deny).then(|| finding.refusal().error(message.id()));
     Some((finding, instead))
@@ -137,15 +140,32 @@ fn permission(stance: GuardStance) -> Option<Permission> {
     }
 }
 
+/// What is found in an error.
+fn in_error(shared: &Shared, facts: &ExchangeFacts, error: &[u8]) -> Option<Finding> {
+    guard::required_by_error(error, facts.endpoint.endpoint.server_requests).or_else(|| {
+        let permission = permission(shared.config.guard.instructions)?;
+        Some(hidden(guard::sign_in_json(error)?, "the error", permission))
+    })
+}
+
+/// What a response says.
+#[derive(Deserialize)]
+struct Said<'a> {
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+impl<'a> Said<'a> {
+    fn by(message: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(message).ok()
+    }
+}
+
 /// The text of a response's result.
 pub(super) fn result_of(message: &Bytes) -> Option<Bytes> {
-    #[derive(Deserialize)]
-    struct Answered<'a> {
-        #[serde(borrow)]
-        result: Option<&'a RawValue>,
-    }
-    let answered: Answered<'_> = serde_json::from_slice(message).ok()?;
-    Some(message.slice_ref(answered.result?.get().as_bytes()))
+    Some(message.slice_ref(Said::by(message)?.result?.get().as_bytes()))
 }
 
 /// Whether a guard looks at responses.

@@ -160,3 +160,59 @@ fn what_a_server_may_not_ask_no_client_hears_and_the_server_gets_an_answer() {
     assert!(answered.is_some_and(|record| record.mcp("error").is_object()), "the server was answered");
     agent.verify();
 }
+
+/// What a client gets when the server first asks for something on the stream of a call, and then answers it.
+fn asked_on_a_stream(scene: &Scene, server: &RawServer, method: &str) -> String {
+    let asks = json!({ "jsonrpc": "2.0", "id": "s", "method": method, "params": { "message": "the-question" } });
+    server.answers(Arc::new(move |request: &Http1, wire: &mut dyn Wire| {
+        write_event_stream(wire)?;
+        let answer = json!({ "jsonrpc": "2.0", "id": request.json()["id"], "result": { "content": [] } });
+        write!(wire, "data: {asks}\n\ndata: {answer}\n\n")?;
+        wire.flush().map(|()| Then::Close)
+    }));
+    let mut client = scene.client();
+    client.send(&post(&tool_call(1, "add", &json!({})))).expect("send");
+    String::from_utf8_lossy(&client.read_until(b"\"content\":[]").expect("a stream")).into_owned()
+}
+
+#[test]
+fn each_kind_of_question_is_denied_however_it_is_asked() {
+    let scene = Scene::new("asks-each");
+    let server = scene.serve_good();
+    let keys = "server_requests = { sampling = \"deny\", elicitation = \"deny\", roots = \"deny\" }";
+    let agent = scene.agent(&[GOOD], keys, "");
+    scene.enter_scope();
+    let kinds = [
+        ("sampling/createMessage", "guard/sampling"),
+        ("elicitation/create", "guard/elicitation"),
+        ("roots/list", "guard/roots"),
+    ];
+    let mut expected = Vec::new();
+    for (method, policy) in kinds {
+        let said = asked_on_a_stream(&scene, &server, method);
+        assert!(said.contains("weir/denied") && !said.contains("the-question"), "{method}: {said}");
+        let requests = json!({ "a": { "method": method, "params": { "message": "the-question" } } });
+        answers(&server, json!({ "resultType": "input_required", "inputRequests": requests, "requestState": "x" }));
+        let said = ask(&scene, &tool_call(1, "add", &json!({}))).to_string();
+        assert!(said.contains("refused by Weir") && !said.contains("the-question"), "{method}: {said}");
+        expected.extend([pair(policy, "deny"), pair(policy, "deny")]);
+    }
+    // What cannot be read, beside what can.
+    let requests = json!({ "a": { "method": 7 }, "b": { "method": "elicitation/create", "params": { "message": "the-question" } } });
+    answers(&server, json!({ "resultType": "input_required", "inputRequests": requests }));
+    let said = ask(&scene, &tool_call(1, "add", &json!({}))).to_string();
+    assert!(said.contains("refused by Weir") && !said.contains("the-question"), "{said}");
+    expected.push(pair("guard/input-required", "deny"));
+    server.answers(Arc::new(|request: &Http1, wire: &mut dyn Wire| {
+        let data = json!({ "elicitations": [{ "mode": "url", "url": "https://the-question.test" }] });
+        let error = json!({ "code": -32042, "message": "open this", "data": data });
+        let body = json!({ "jsonrpc": "2.0", "id": request.json()["id"], "error": error });
+        write_json(wire, &body.to_string()).map(|()| Then::KeepAlive)
+    }));
+    let said = ask(&scene, &tool_call(1, "add", &json!({}))).to_string();
+    assert!(said.contains("refused by Weir") && !said.contains("the-question"), "{said}");
+    expected.push(pair("guard/elicitation", "deny"));
+    assert_eq!(verdicts(&agent, expected.len()), expected);
+    server.answers(ok());
+    scene.still_works(&agent, &server);
+}
