@@ -84,11 +84,7 @@ impl Stream {
     /// A stream that was opened by a GET on `base`; `resumes` where it names the last event.
     pub(crate) fn listening(connection: &Connection, exchange: PassedExchange, base: &Uri, resumes: bool) -> Self {
         let facts = Arc::clone(exchange.facts());
-        let scope = facts.session_id.clone().map(|session| Scope::Session {
-            endpoint: facts.endpoint.name().to_owned(),
-            workload: facts.flow.workload.id.clone(),
-            session,
-        });
+        let scope = facts.session_id.as_deref().map(|session| Scope::of_session(&facts, session));
         let announces = Announces { base: base.clone(), announced: false };
         Self {
             shared: Arc::clone(&connection.shared),
@@ -169,6 +165,7 @@ impl Stream {
         let (Role::Answering(pending), Some(session)) = (&self.role, record::header(headers, "mcp-session-id")) else {
             return;
         };
+        self.shared.sessions.learn(&self.facts, &session);
         for call in &pending.calls {
             let _ = call.session.set(session.clone());
         }

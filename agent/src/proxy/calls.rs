@@ -36,6 +36,15 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
+    /// A session of the workload and at the endpoint of an exchange.
+    pub(crate) fn of_session(facts: &ExchangeFacts, session: &str) -> Self {
+        Self::Session {
+            endpoint: facts.endpoint.name().to_owned(),
+            workload: facts.flow.workload.id.clone(),
+            session: session.to_owned(),
+        }
+    }
+
     /// Whether a response may still arrive on another connection.
     pub(crate) fn outlives_exchange(&self) -> bool {
         !matches!(self, Self::Exchange(_))

@@ -41,7 +41,7 @@ pub(super) fn verdict(finding: &Finding) -> Verdict {
 /// The budget is used up.
 pub(super) fn book(shared: &Shared, facts: &ExchangeFacts, call: &OpenCall) -> Result<(), Refusal> {
     let (Some(ledger), Some(tool)) = (shared.budgets.of(facts.endpoint.name()), call.tool()) else { return Ok(()) };
-    let used = Use { workload: &facts.flow.workload.id, session: facts.session_id.as_deref(), tool };
+    let used = Use { workload: &facts.flow.workload.id, session: shared.sessions.begun(facts), tool };
     let place = ledger.book(used).map_err(|finding| finding.refusal())?;
     if let Some(place) = place {
         let _ = call.place.set(place);

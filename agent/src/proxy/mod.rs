@@ -15,7 +15,7 @@
 //! | `inline` | masks towards the other side, where a rule says so |
 //! | `receive` | a request's body, bounded and decoded |
 //! | `answer`, `events` | what comes back, recorded message by message and delivered |
-//! | `pending`, `calls`, `heard`, `versions`, `legacy` | calls that wait for their response, earlier words, their sessions' versions |
+//! | `pending`, `calls`, `heard`, `sessions`, `versions`, `legacy` | calls that wait for their response, earlier words, their sessions |
 //! | `sign`, `placeholder` | what a request is sent with, in the place of what |
 //! | `metadata` | answer workloads that fetch AWS credentials |
 //! | `record` | from what was seen to what the log keeps, masked |
@@ -61,6 +61,7 @@ mod pool;
 mod receive;
 mod record;
 mod refuse;
+mod sessions;
 mod shared;
 mod sign;
 mod splice;
@@ -88,6 +89,7 @@ use self::{
     legacy::LegacyPaths,
     names::Names,
     pool::Pool,
+    sessions::Sessions,
     shared::{Counters, Shared},
     unregistered::Sightings,
     versions::Versions,
@@ -224,6 +226,7 @@ impl Proxy {
             calls: Calls::new(limits.open_calls),
             legacy: LegacyPaths::new(limits.open_calls),
             versions: Versions::new(),
+            sessions: Sessions::new(),
             sightings: Sightings::default(),
             places: Arc::new(Semaphore::new(limits.flows)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),

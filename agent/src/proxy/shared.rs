@@ -19,6 +19,7 @@ use super::{
     legacy::LegacyPaths,
     names::Names,
     pool::Pool,
+    sessions::Sessions,
     unregistered::Sightings,
     versions::Versions,
 };
@@ -68,6 +69,7 @@ pub(crate) struct Shared {
     pub(super) calls: Calls,
     pub(super) legacy: LegacyPaths,
     pub(super) versions: Versions,
+    pub(super) sessions: Sessions,
     pub(super) sightings: Sightings,
     pub(super) places: Arc<Semaphore>,
     pub(super) refusals: Arc<Semaphore>,

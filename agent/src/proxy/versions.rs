@@ -28,11 +28,7 @@ impl Versions {
         if call.method != "initialize" {
             return;
         }
-        let began = call.session.get().map(|session| Scope::Session {
-            endpoint: call.facts.endpoint.name().to_owned(),
-            workload: call.facts.flow.workload.id.clone(),
-            session: session.clone(),
-        });
+        let began = call.session.get().map(|session| Scope::of_session(&call.facts, session));
         let scope = began.unwrap_or_else(|| scope.clone());
         if let (true, Some(version)) = (scope.outlives_exchange(), answer.protocol_version()) {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).put(scope, version);

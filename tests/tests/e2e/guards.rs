@@ -67,6 +67,36 @@ fn a_budget_that_is_used_up_refuses_and_the_session_goes_on() {
 }
 
 #[test]
+fn a_session_that_the_client_made_up_has_no_budget_of_its_own() {
+    let scene = Scene::new("budget-sessions");
+    let server = scene.serve_good();
+    let agent = scene.agent(&[GOOD], "budget = { calls_per_session = 2 }", "");
+    scene.enter_scope();
+    server.answers(Arc::new(|request: &Http1, wire: &mut dyn Wire| {
+        let body = json!({ "jsonrpc": "2.0", "id": request.json()["id"], "result": {} }).to_string();
+        let (length, begins) = (body.len(), request.json()["method"] == "initialize");
+        // It repeats what it was told, as some servers do.
+        let session = request.header("mcp-session-id").or(begins.then_some("begun"));
+        let session = session.map(|session| format!("mcp-session-id: {session}\r\n")).unwrap_or_default();
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+        write!(wire, "{head}{session}content-length: {length}\r\n\r\n{body}")?;
+        wire.flush().map(|()| Then::KeepAlive)
+    }));
+    let call = |session: &str| {
+        let message = tool_call(1, "add", &json!({})).to_string();
+        let bytes = post_bytes(message.as_bytes(), &format!("mcp-session-id: {session}\r\n"));
+        scene.client().ask(&bytes).expect("a response").expect("a response").json()
+    };
+    let is_used_up = |answer: Value| answer.to_string().contains("calls_per_session");
+    assert_eq!(["a", "b", "c"].map(|session| is_used_up(call(session))), [false, false, true]);
+    assert!(is_used_up(ask(&scene, &tool_call(1, "add", &json!({})))), "no session is one of them");
+    ask(&scene, &initialize("2025-06-18"));
+    assert_eq!(["begun"; 3].map(|session| is_used_up(call(session))), [false, false, true]);
+    assert_eq!(verdicts(&agent, 3), vec![pair("guard/calls-per-session", "deny"); 3]);
+    scene.still_works(&agent, &server);
+}
+
+#[test]
 fn a_tool_is_called_so_often_a_minute() {
     let scene = Scene::new("budget-rate");
     let server = scene.serve_good();
