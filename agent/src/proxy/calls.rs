@@ -12,14 +12,10 @@ use std::{
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{
-    Shared,
-    heard::Heard,
-    record::{ExchangeFacts, tool_of},
-};
+use super::{Shared, heard::Heard, record::ExchangeFacts, tools::About};
 use crate::{
     audit::event::Payload,
-    guard,
+    guard, mask,
     mcp::{self, Id, Kind, Message, Params, calls::OpenError},
     telemetry::CallSpan,
 };
@@ -83,6 +79,8 @@ pub(crate) struct OpenCall {
     pub(crate) method: String,
     /// The tool, prompt or resource, for rules to be chosen by.
     pub(crate) name: Option<String>,
+    /// Whose rules hold for it.
+    pub(crate) about: About,
     /// The same as records show it.
     pub(crate) shown_name: Option<String>,
     /// What progress notifications name.
@@ -114,9 +112,14 @@ impl OpenCall {
         asker: Asker,
     ) -> Option<Arc<Self>> {
         let Kind::Request { id, method, .. } = &message.kind else { return None };
-        let shown_name = shared.shown_name(facts.endpoint.name(), message, params.target.as_deref());
+        let about = match asker {
+            Asker::Client => shared.task_tools.about(facts, method, params.target.as_deref()),
+            Asker::Server => About::Nothing,
+        };
+        let shown_name = shared.shown_name(facts, message, params.target.as_deref());
         Some(Arc::new(Self {
             span: shared.span_of(facts, asker, method, shown_name.as_deref(), &params),
+            about,
             shown_name,
             call_id: Uuid::now_v7(),
             facts: Arc::clone(facts),
@@ -138,8 +141,13 @@ impl OpenCall {
     }
 
     /// The tool that is called, when one is.
-    pub(crate) fn tool(&self) -> Option<&str> {
-        tool_of(Some(&self.method), self.name.as_deref())
+    pub(crate) fn called_tool(&self) -> Option<&str> {
+        self.name.as_deref().filter(|_| self.method == "tools/call")
+    }
+
+    /// For masks to be chosen by.
+    pub(crate) fn tool(&self) -> mask::Tool<'_> {
+        self.about.tool()
     }
 
     /// Claims the right to write the one record that ends this call.

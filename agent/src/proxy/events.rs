@@ -24,6 +24,7 @@ use super::{
     guards, inline, judge,
     receive::reads_as_json_rpc,
     record::{self, ExchangeFacts, Note, outcome_of},
+    tools::{self, About},
     upstream::Conn,
 };
 use crate::{
@@ -243,17 +244,32 @@ impl Stream {
     /// Keeps a notification for the record of the call that it belongs to.
     fn hear_notification(&mut self, message: &Message) -> Option<Bytes> {
         let (shared, call) = (Arc::clone(&self.shared), self.call_of_notification(message).cloned());
-        // Where its call is not known, it may be any tool's.
-        let tool = call.as_ref().map_or(Tool::Unknown, |call| call.tool().into());
+        let about = self.about_notification(message, call.as_deref());
+        let tool = about.tool();
         let endpoint = self.facts.endpoint.name();
-        let masked = shared.inline_next(&mut self.threads, endpoint, tool, &message.raw);
+        let found = guards::notification(&shared, &self.facts, message);
+        let masked = match found {
+            Some((_, Some(_))) => None,
+            _ => shared.inline_next(&mut self.threads, endpoint, tool, &message.raw),
+        };
         if let Some(call) = &call {
             call.note_event(&message.raw, || shared.masked_event(endpoint, tool, &message.raw));
+            if let Some((finding, _)) = &found {
+                let _ = call.finding.set(finding.clone());
+            }
             if let Some((_, is_late)) = &masked {
                 call.note_edited_event(*is_late);
             }
         }
-        masked.map(|(said, _)| said)
+        found.and_then(|(_, instead)| instead).or(masked.map(|(said, _)| said))
+    }
+
+    /// Whose rules hold for a notification: its task's, its call's, or, where that is not known, every tool's.
+    fn about_notification(&self, message: &Message, call: Option<&OpenCall>) -> About {
+        if message.method().is_some_and(tools::is_news_of_task) {
+            return self.shared.task_tools.of_news(&self.facts, message.params().map(AsRef::as_ref));
+        }
+        call.map_or(About::SomeTool, |call| call.about.clone())
     }
 
     /// Records a response as the end of the call that it answers. One whose call is not known is delivered where a client may
@@ -292,12 +308,15 @@ impl Stream {
         let visible = visible.map(|result| judge::with_result(message, answer, &result));
         let guarded = guards::response(&self.shared, &call, visible.as_ref().unwrap_or(&message.raw)).await;
         let said = guarded.as_ref().or(visible.as_ref()).unwrap_or(&message.raw);
-        let masked = self.shared.inline(endpoint, call.tool().into(), said);
+        let masked = self.shared.inline(endpoint, call.tool(), said);
         let mut made = self.edits.clone();
         made.extend(visible.is_some().then_some("catalogue"));
         made.extend(edits(guarded.is_some(), masked.is_some()));
         self.shared.record_end(&call, Some(message), outcome_of(&call, answer), self.status, made).await?;
         self.shared.versions.learn(scope, &call, answer);
+        if let (Some(_), Answer::Result(result)) = (call.called_tool(), answer) {
+            self.shared.task_tools.learn(&call.facts, &call.about, result);
+        }
         self.shared.calls.close(scope, &call);
         Ok(masked.or(guarded).or(visible))
     }

@@ -10,6 +10,7 @@ use super::{
     calls::OpenCall,
     definitions, judge,
     record::{self, ExchangeFacts},
+    tools::{self, About},
 };
 use crate::{
     audit::event::Verdict,
@@ -40,7 +41,9 @@ pub(super) fn verdict(finding: &Finding) -> Verdict {
 /// # Errors
 /// The budget is used up.
 pub(super) fn book(shared: &Shared, facts: &ExchangeFacts, call: &OpenCall) -> Result<(), Refusal> {
-    let (Some(ledger), Some(tool)) = (shared.budgets.of(facts.endpoint.name()), call.tool()) else { return Ok(()) };
+    let (Some(ledger), Some(tool)) = (shared.budgets.of(facts.endpoint.name()), call.called_tool()) else {
+        return Ok(());
+    };
     let used = Use { workload: &facts.flow.workload.id, session: shared.sessions.begun(facts), tool };
     let place = ledger.book(used).map_err(|finding| finding.refusal())?;
     if let Some(place) = place {
@@ -85,7 +88,7 @@ fn inspect(shared: &Shared, call: &OpenCall, message: &Bytes) -> Option<(Finding
         Said { error: Some(error), .. } => (in_error(shared, &call.facts, error.get().as_bytes())?, None),
         _ => return None,
     };
-    let asked = match call.tool() {
+    let asked = match call.called_tool() {
         Some(_) => Asked::ToolCall { id: &call.id },
         None => Asked::Request { id: &call.id, method: &call.method },
     };
@@ -129,6 +132,20 @@ fn in_any_result(shared: &Shared, facts: &ExchangeFacts, result: &Bytes) -> Opti
         let permission = permission(shared.config.guard.instructions)?;
         Some(hidden(guard::sign_in_json(result)?, "the result", permission))
     })
+}
+
+/// What the guards make of a notification that tells of a task: it may bring its result, or ask for input. Returns what is delivered in
+/// its place, where one says no.
+pub(super) fn notification(
+    shared: &Shared,
+    facts: &ExchangeFacts,
+    message: &Message,
+) -> Option<(Finding, Option<Bytes>)> {
+    message.method().filter(|method| tools::is_news_of_task(method))?;
+    let finding = in_any_result(shared, facts, message.params()?)?;
+    let denied = finding.permission == Permission::Deny;
+    let instead = format!(r#"{{"jsonrpc":"2.0","method":"notifications/{DENIED_METHOD}"}}"#);
+    Some((finding, denied.then(|| instead.into())))
 }
 
 /// What becomes of a finding, where it is looked for.
@@ -178,7 +195,8 @@ fn is_watched(shared: &Shared, facts: &ExchangeFacts) -> bool {
 
 fn find(shared: &Shared, call: &OpenCall, message: &Bytes, result: &Bytes) -> Option<(Finding, Option<Bytes>)> {
     let endpoint = &call.facts.endpoint;
-    if call.tool().is_some()
+    if call.about != About::Nothing
+        && call.method != "tasks/list"
         && let Some(Err(finding)) = shared.budgets.of(endpoint.name()).map(|ledger| ledger.check_result(result.len()))
     {
         return Some((finding, None));
@@ -190,7 +208,8 @@ fn find(shared: &Shared, call: &OpenCall, message: &Bytes, result: &Bytes) -> Op
     if call.method == "tools/list" {
         return hidden_in_tools(message, result, permission);
     }
-    let is_read = matches!(call.method.as_str(), "tools/call" | "resources/read" | "prompts/get");
+    let is_read = matches!(call.method.as_str(), "tools/call" | "resources/read" | "prompts/get")
+        || tools::is_of_task(&call.method);
     let sign = is_read.then(|| guard::sign_in_json(result)).flatten()?;
     Some((hidden(sign, "the result", permission), None))
 }

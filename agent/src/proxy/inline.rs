@@ -10,7 +10,8 @@ use super::{
     headers::content_changed,
     judge::{self, Admitted},
     receive::Received,
-    record::{ExchangeFacts, tool_of},
+    record::ExchangeFacts,
+    tools::About,
 };
 use crate::{
     mask::{Threads, Tool},
@@ -86,7 +87,8 @@ pub(super) fn request<'a>(
 
 fn of(shared: &Shared, facts: &ExchangeFacts, message: &Message) -> Option<Bytes> {
     let target = Params::of(message).target;
-    shared.inline(facts.endpoint.name(), tool_of(message.method(), target.as_deref()).into(), &message.raw)
+    let about = message.method().map(|method| shared.task_tools.about(facts, method, target.as_deref()));
+    shared.inline(facts.endpoint.name(), about.as_ref().map_or(Tool::Without, About::tool), &message.raw)
 }
 
 /// Lets the headers that mirror the body say what it says now: a server refuses what differs.

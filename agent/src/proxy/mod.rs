@@ -18,6 +18,7 @@
 //! | `pending`, `calls`, `heard`, `sessions`, `versions`, `legacy` | calls that wait for their response, earlier words, their sessions |
 //! | `sign`, `placeholder` | what a request is sent with, in the place of what |
 //! | `metadata` | answer workloads that fetch AWS credentials |
+//! | `tools` | whose rules hold for a message, also of a task |
 //! | `record` | from what was seen to what the log keeps, masked |
 //! | `upstream`, `pool`, `way`, `tunnel` | the way to the server, through a proxy where the application asked for one |
 //! | `namespaces` | serve every network namespace with a process in scope |
@@ -66,6 +67,7 @@ mod shared;
 mod sign;
 mod splice;
 mod stream;
+mod tools;
 mod tunnel;
 mod unregistered;
 mod upstream;
@@ -91,6 +93,7 @@ use self::{
     pool::Pool,
     sessions::Sessions,
     shared::{Counters, Shared},
+    tools::Tasks,
     unregistered::Sightings,
     versions::Versions,
 };
@@ -227,6 +230,7 @@ impl Proxy {
             legacy: LegacyPaths::new(limits.open_calls),
             versions: Versions::new(),
             sessions: Sessions::new(),
+            task_tools: Tasks::new(),
             sightings: Sightings::default(),
             places: Arc::new(Semaphore::new(limits.flows)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),

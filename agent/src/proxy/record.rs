@@ -273,10 +273,11 @@ impl Shared {
     }
 
     /// What a message is about, as records show it: a mask on `$.params.name` or `$.params.uri` holds here too.
-    pub(crate) fn shown_name(&self, endpoint: &str, message: &Message, target: Option<&str>) -> Option<String> {
+    pub(crate) fn shown_name(&self, facts: &ExchangeFacts, message: &Message, target: Option<&str>) -> Option<String> {
         let (method, target) = (message.method()?, target?);
         let member = mcp::params::target_member(method)?;
-        let masked = self.mask(endpoint, tool_of(Some(method), Some(target)).into(), &message.raw);
+        let about = self.task_tools.about(facts, method, Some(target));
+        let masked = self.mask(facts.endpoint.name(), about.tool(), &message.raw);
         if masked.counts.is_empty() {
             // Nothing was masked, as in most calls: the text need not be searched for what is known.
             return Some(target.to_owned());
@@ -348,11 +349,6 @@ impl Shared {
         let text = std::str::from_utf8(raw).unwrap_or_default();
         self.masks.for_call(endpoint, tool).apply(text, &self.mask_key)
     }
-}
-
-/// The tool that a method calls, when it calls one.
-pub(crate) fn tool_of<'a>(method: Option<&str>, target: Option<&'a str>) -> Option<&'a str> {
-    target.filter(|_| method == Some("tools/call"))
 }
 
 /// How an HTTP exchange that is not a message ended.

@@ -10,7 +10,8 @@ use super::{
     calls::{Asker, Scope},
     http::{Connection, refusal_response},
     judge::Judgement,
-    record::{ExchangeFacts, Note, tool_of},
+    record::{ExchangeFacts, Note},
+    tools::About,
 };
 use crate::{
     audit::event::{Outcome, Phase},
@@ -112,8 +113,9 @@ async fn answer(
 
 async fn record(connection: &Connection, facts: &ExchangeFacts, message: &Message, judgement: &Judgement) {
     let params = Params::of(message);
-    let shown = connection.shared.shown_name(facts.endpoint.name(), message, params.target.as_deref());
-    let tool = tool_of(message.method(), params.target.as_deref());
+    let shown = connection.shared.shown_name(facts, message, params.target.as_deref());
+    let about = |method| connection.shared.task_tools.about(facts, method, params.target.as_deref());
+    let about = message.method().map_or(About::Nothing, about);
     let span = match &message.kind {
         Kind::Request { method, .. } => {
             Some(connection.shared.span_of(facts, Asker::Client, method, shown.as_deref(), &params))
@@ -124,7 +126,7 @@ async fn record(connection: &Connection, facts: &ExchangeFacts, message: &Messag
         verdict: judgement.verdict.clone(),
         outcome: Some(Outcome::Refused),
         span: span.as_ref(),
-        ..Note::allowed(Phase::Request, Uuid::now_v7(), message.method(), tool, shown)
+        ..Note::allowed(Phase::Request, Uuid::now_v7(), message.method(), about.tool(), shown)
     };
     if let Err(error) = connection.shared.record_message(facts, Some(message), note).await {
         // The refusal stands with or without its record: nothing is sent.

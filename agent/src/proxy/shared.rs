@@ -20,6 +20,7 @@ use super::{
     names::Names,
     pool::Pool,
     sessions::Sessions,
+    tools::Tasks,
     unregistered::Sightings,
     versions::Versions,
 };
@@ -70,6 +71,7 @@ pub(crate) struct Shared {
     pub(super) legacy: LegacyPaths,
     pub(super) versions: Versions,
     pub(super) sessions: Sessions,
+    pub(super) task_tools: Tasks,
     pub(super) sightings: Sightings,
     pub(super) places: Arc<Semaphore>,
     pub(super) refusals: Arc<Semaphore>,
