@@ -154,25 +154,51 @@ pub(crate) enum Carries {
 /// What a response says of its body, read as generously as the most generous client reads it: Python's SDK compares the header's
 /// beginning, others the type, and older ones look for the name anywhere.
 pub(crate) fn carries(headers: &HeaderMap) -> Option<Carries> {
-    let values = headers.get_all(CONTENT_TYPE).iter();
-    let types: String =
-        values.map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase() + ",").collect();
-    match (types.contains("text/event-stream"), types.contains("application/json")) {
-        (false, false) => None,
-        (true, true) => Some(Carries::Unclear),
-        _ if !is_utf8(&types) => Some(Carries::Unclear),
-        (true, false) => Some(Carries::Events),
-        (false, true) => Some(Carries::Message),
+    let types = content_types(headers);
+    match (types.contains("text/event-stream"), types.contains("application/json"), charset(&types)) {
+        (false, false, _) => None,
+        (true, false, Charset::Utf8) => Some(Carries::Events),
+        // Clients read JSON as UTF-8 whatever it says of itself; what differs then is no more than a character.
+        (false, true, Charset::Utf8 | Charset::Latin1) => Some(Carries::Message),
+        _ => Some(Carries::Unclear),
     }
 }
 
-/// Whether the named charset, if there is one, is UTF-8 or a part of it. Python's clients decode streams by it.
-fn is_utf8(types: &str) -> bool {
-    types.match_indices("charset").all(|(at, name)| {
+/// What a body says its text is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Charset {
+    /// UTF-8, a part of it, or nothing, which means it.
+    Utf8,
+    /// ISO 8859-1: the same as far as ASCII goes.
+    Latin1,
+    /// Anything else. The same bytes may be another text in it.
+    Other,
+}
+
+/// The charset that a body's `content-type` names.
+pub(crate) fn charset_of(headers: &HeaderMap) -> Charset {
+    charset(&content_types(headers))
+}
+
+/// Clients and servers decode by it: Python's read streams, the TypeScript SDK's servers and Express requests.
+fn charset(types: &str) -> Charset {
+    let mut charset = Charset::Utf8;
+    for (at, name) in types.match_indices("charset") {
         let value = types[at + name.len()..].trim_start().strip_prefix('=').map(str::trim_start);
         let value = value.map(|value| value.split([';', ',']).next().unwrap_or_default().trim().trim_matches('"'));
-        matches!(value, Some("utf-8" | "utf8" | "us-ascii"))
-    })
+        match value {
+            Some("utf-8" | "utf8" | "us-ascii") => {}
+            Some("iso-8859-1") => charset = Charset::Latin1,
+            _ => return Charset::Other,
+        }
+    }
+    charset
+}
+
+/// Every `content-type`, in lower case.
+fn content_types(headers: &HeaderMap) -> String {
+    let values = headers.get_all(CONTENT_TYPE).iter();
+    values.map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase() + ",").collect()
 }
 
 /// Whether a request asks for a stream of events: its client may read the answer as one whatever that says of itself, as the
@@ -254,6 +280,8 @@ mod tests {
             carries(&values.iter().map(|value| (CONTENT_TYPE, http::HeaderValue::from_static(value))).collect())
         };
         assert_eq!(of(&["application/json; charset=utf-8"]), Some(Carries::Message));
+        assert_eq!(of(&["application/json;charset=ISO-8859-1"]), Some(Carries::Message));
+        assert_eq!(of(&["text/event-stream;charset=ISO-8859-1"]), Some(Carries::Unclear));
         assert_eq!(of(&["Text/Event-Stream"]), Some(Carries::Events));
         assert_eq!(of(&["text/plain", "application/json"]), Some(Carries::Message));
         assert_eq!(of(&["application/jsonl"]), Some(Carries::Message));

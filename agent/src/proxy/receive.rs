@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::{
     decode,
+    headers::{self, Charset},
     http::{Connection, check_watch},
 };
 use crate::mcp::{Class, Refusal};
@@ -59,6 +60,14 @@ pub(crate) async fn receive(
         Err(decode::Error::TooLarge) => return Err(too_large(limits.request_bytes)),
         Err(error) => return Err(bad_body(error.to_string())),
     };
+    match headers::charset_of(&head.headers) {
+        Charset::Utf8 => {}
+        Charset::Latin1 if !reads_as_json_rpc(&text) => {}
+        Charset::Latin1 | Charset::Other => {
+            let reason = "content-type names another charset than UTF-8, by which a server could read another message";
+            return Err(Refusal::new("http-charset", Class::NotJson, reason));
+        }
+    }
     Ok(Received { raw, text, trailers })
 }
 
@@ -89,7 +98,8 @@ fn bad_body(reason: String) -> Refusal {
 pub(crate) fn reads_as_json_rpc(text: &[u8]) -> bool {
     // An OAuth form, or nothing at all.
     let Some(first) = text.iter().find(|byte| !byte.is_ascii_whitespace()) else { return false };
-    if !matches!(first, b'{' | b'[' | 0x80..) {
+    // A zero is a half of UTF-16 and a quarter of UTF-32, which Python's servers tell without a mark.
+    if !matches!(first, 0 | b'{' | b'[' | 0x80..) {
         return false;
     }
     match serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(text) {

@@ -25,6 +25,11 @@ fn utf16(text: &str, mark: &str) -> Vec<u8> {
     format!("{mark}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
+/// A text as UTF-16 without a mark, which Python's `json.loads` tells from the zeros.
+fn utf16_be(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_be_bytes).collect()
+}
+
 fn cases() -> Vec<Case> {
     let good = call("{}");
     let with = |from: &str, to: &str| good.replacen(from, to, 1).into_bytes();
@@ -71,6 +76,9 @@ fn cases() -> Vec<Case> {
         ("an overlong slash", "json-not-utf8", good.clone().into_bytes().into_iter().flat_map(overlong).collect()),
         ("a surrogate as UTF-8", "json-not-utf8", [call(r#"{"a":""#).as_bytes(), b"\xed\xa0\x80"].concat()),
         ("UTF-16", "json-not-utf8", utf16(&call(r#"{"a":"é"}"#), "\u{feff}")),
+        ("UTF-16, the big end first", "json-syntax", utf16_be(&good)),
+        ("UTF-16 behind a space", "json-syntax", utf16(&format!(" {good}"), "")),
+        ("UTF-32, the big end first", "json-syntax", good.bytes().flat_map(|byte| [0, 0, 0, byte]).collect()),
         ("nested", "json-too-deep", call(&nested(200)).into_bytes()),
         ("nested to the bottom", "json-too-deep", call(&nested(30_000)).into_bytes()),
     ]
@@ -127,6 +135,31 @@ fn where_every_path_is_the_endpoint_nothing_that_a_server_might_take_for_a_messa
     let token = token.replace("application/json", "application/x-www-form-urlencoded");
     assert_eq!(scene.client().ask(token.as_bytes()).expect("a response").map(|reply| reply.status()), Some(202));
     assert_eq!(server.seen().last().map(|seen| seen.body.clone()), Some(form.to_vec()));
+    scene.still_works(&agent, &server);
+}
+
+#[test]
+fn what_is_another_message_in_the_charset_that_it_names_does_not_pass() {
+    let scene = Scene::new("charset");
+    let server = scene.serve_good();
+    let agent = scene.agent(&[GOOD], "", "");
+    scene.enter_scope();
+    let good = call("{}");
+    let ask = |body: &str, content_type: &str| {
+        let request = String::from_utf8(post_bytes(body.as_bytes(), "")).expect("text");
+        let request = request.replace("application/json", content_type);
+        scene.client().ask(request.as_bytes()).expect("a response").expect("a response")
+    };
+    // The first is an object in UTF-7, the second calls another tool there.
+    for body in [good.replace('{', "+AHs-"), good.replace("add", "+AGE-dd"), good.clone()] {
+        for charset in ["utf-7", "\"UTF-7\"", "utf-16", "IBM037"] {
+            let reply = ask(&body, &format!("application/json; charset={charset}"));
+            assert_eq!(rule_of(&reply), "http-charset", "{charset}: {reply:?}");
+        }
+    }
+    assert_eq!(server.seen(), []);
+    assert_eq!(ask(&good, "application/json; charset=UTF-8").status(), 200);
+    assert_eq!(ask("a=b", "application/x-www-form-urlencoded; charset=ISO-8859-1").status(), 202);
     scene.still_works(&agent, &server);
 }
 
