@@ -162,8 +162,10 @@ impl Stream {
         }
         let mut ended = SseReader::new(rest.len() + 2);
         let mut seen = ended.push([&rest, &b"\n\n"[..]].concat().into()).map(|()| None).map_err(BoxError::from);
-        while let (Ok(_), Some(event)) = (&seen, ended.next_event()) {
-            seen = self.see(&event, sender).await;
+        // One at most is more than an empty line.
+        while let (Ok(earlier), Some(event)) = (&seen, ended.next_event()) {
+            let earlier = earlier.clone();
+            seen = self.see(&event, sender).await.map(|changed| earlier.or(changed));
         }
         match seen {
             Ok(changed) => {

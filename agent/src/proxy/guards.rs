@@ -208,10 +208,7 @@ fn find(shared: &Shared, call: &OpenCall, message: &Bytes, result: &Bytes) -> Op
     if call.method == "tools/list" {
         return hidden_in_tools(message, result, permission);
     }
-    let is_read = matches!(call.method.as_str(), "tools/call" | "resources/read" | "prompts/get")
-        || tools::is_of_task(&call.method);
-    let sign = is_read.then(|| guard::sign_in_json(result)).flatten()?;
-    Some((hidden(sign, "the result", permission), None))
+    Some((hidden(guard::sign_in_json(result)?, "the result", permission), None))
 }
 
 fn hidden(sign: Sign, whose: &str, permission: Permission) -> Finding {

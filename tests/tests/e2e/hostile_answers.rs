@@ -76,6 +76,12 @@ fn an_event_is_a_message_whatever_its_name() {
         assert!(said.contains("[masked:m]") && !said.contains(SECRET), "{name:?}: {said}");
         assert_eq!(outcome(&agent, at + 1), "ok", "{name:?}");
     }
+    for end in ["", "\n", "\r"] {
+        // Some clients take what the end of the stream cuts off.
+        answers(&server, "200 OK", "text/event-stream", &format!("data: {}{end}", telling("1")));
+        let said = call(&scene);
+        assert!(said.contains("[masked:m]") && !said.contains(SECRET), "{end:?}: {said}");
+    }
     // What no client takes for a message passes as it came.
     let events = format!("event: ping\ndata: 12:00\n\nevent: x\ndata: {{}}\n\ndata: {}\n\n", telling("1"));
     answers(&server, "200 OK", "text/event-stream", &events);
