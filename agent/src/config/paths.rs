@@ -51,6 +51,13 @@ pub fn normal_path(target: &str) -> Result<NormalPath, PathRefusal> {
     Ok(NormalPath { strict, loose: loose(path.as_bytes())? })
 }
 
+impl NormalPath {
+    /// The loose reading: equal for all paths that some server takes for one.
+    pub fn loosely(self) -> Vec<Vec<u8>> {
+        self.loose
+    }
+}
+
 impl Paths {
     /// Reads configured prefixes. None at all means every path. A final `/` makes no difference.
     ///

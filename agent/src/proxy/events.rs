@@ -100,7 +100,7 @@ impl Stream {
             () = sender.closed() => Err(Cut::ClientGone),
             () = shared.drain.expired() => Err(Cut::Broken("the agent is stopping".into())),
         };
-        self.leave_legacy().await;
+        self.leave_legacy(&sender).await;
         match passed {
             Ok(trailers) => {
                 if let Some(trailers) = trailers {
@@ -188,7 +188,7 @@ impl Stream {
                     return Err("the stream announces a second message path".into());
                 }
                 let announced = announced_scope(&self.facts, event, &announces.base)?;
-                self.shared.legacy.add(announced.clone(), sender.clone());
+                self.shared.legacy.add(announced.clone(), sender.clone())?;
                 *scope = Some(announced);
             }
         }
@@ -394,9 +394,11 @@ impl Stream {
     }
 
     /// The legacy transport's session is its stream: what is open when it ends stays unanswered.
-    async fn leave_legacy(&self) {
-        let Some(scope @ Scope::Legacy { .. }) = self.scope() else { return };
-        self.shared.legacy.remove(scope);
+    async fn leave_legacy(&self, stream: &Feed) {
+        let Role::Listening { scope: Some(scope @ Scope::Legacy { .. }), .. } = &self.role else { return };
+        if !self.shared.legacy.remove(scope, stream) {
+            return;
+        }
         for call in self.shared.calls.close_scope(scope) {
             self.shared.end(scope, &call, Outcome::Broken).await;
         }

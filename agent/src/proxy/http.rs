@@ -213,7 +213,7 @@ impl Connection {
             return Ok(Target::Metadata(document));
         }
         // Wherever the server has the legacy transport's messages sent, they are the endpoint's.
-        let covered = covered || call::legacy_scope(self, head).is_some();
+        let covered = covered || self.shared.legacy.was_announced(self.endpoint.name(), head.uri.path());
         if !self.endpoint.endpoint.mcp {
             return Ok(Target::Other);
         }

@@ -190,6 +190,29 @@ fn a_stream_that_a_client_opens_is_read_whatever_it_says_of_itself() {
 }
 
 #[test]
+fn where_a_stream_had_messages_sent_is_the_endpoint_when_it_has_ended() {
+    let scene = Scene::new("answer-paths");
+    let server = scene.serve_good();
+    let agent = scene.agent(&[GOOD], "paths = [\"/sse\"]", "");
+    scene.enter_scope();
+    let ask = |scene: &Scene| {
+        let request =
+            String::from_utf8_lossy(&post(&tool_call(1, "add", &json!({})))).replacen("/mcp", "/messages?s=1", 1);
+        scene.client().ask(request.as_bytes()).expect("a response").expect("a response");
+    };
+    ask(&scene);
+    assert_eq!(agent.records().tool_calls("add").len(), 0, "another path of the host");
+    answers(&server, "200 OK", "text/event-stream", "event: endpoint\ndata: /messages?s=1\n\n");
+    let get = format!("GET /sse HTTP/1.1\r\nhost: {HOST}\r\naccept: text/event-stream\r\nconnection: close\r\n\r\n");
+    assert!(heard(&scene, get.as_bytes()).contains("/messages?s=1"));
+    server.answers(ok());
+    ask(&scene);
+    let log = agent.records_once("the call", |log| log.tool_calls("add").iter().any(|call| call.response.is_some()));
+    assert_eq!(log.only_call("add").outcome(), "ok");
+    agent.verify();
+}
+
+#[test]
 fn an_answer_is_the_calls_or_nobodys() {
     let scene = Scene::new("answer-ids");
     let server = scene.serve_good();
