@@ -14,7 +14,7 @@
 //! | `guards` | budgets, what servers ask, what texts hide |
 //! | `inline` | masks towards the other side, where a rule says so |
 //! | `receive` | a request's body, bounded and decoded |
-//! | `answer`, `events` | what comes back, recorded message by message and delivered |
+//! | `answer`, `events`, `hear` | what comes back, recorded message by message and delivered |
 //! | `pending`, `calls`, `heard`, `sessions`, `versions`, `legacy` | calls that wait for their response, earlier words, their sessions |
 //! | `sign`, `placeholder` | what a request is sent with, in the place of what |
 //! | `metadata` | answer workloads that fetch AWS credentials |
@@ -45,6 +45,7 @@ mod framing;
 pub mod fuzzing;
 mod guards;
 mod headers;
+mod hear;
 mod heard;
 mod http;
 mod inline;
