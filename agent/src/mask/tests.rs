@@ -108,13 +108,14 @@ fn nothing_is_parsed_when_no_rule_applies() {
         config::Mask { tools: vec!["charge".into()], ..rule("t", &["$.a"]) },
     ])
     .unwrap();
-    let names = |endpoint: &str, tool: Option<&str>| -> Vec<String> {
+    let names = |endpoint: &str, tool: Tool<'_>| -> Vec<String> {
         masks.for_call(endpoint, tool).record.rules.iter().map(|rule| rule.name.clone()).collect()
     };
-    assert_eq!(names("billing", Some("charge")), ["e", "t"]);
-    assert_eq!(names("billing", None), ["e"]);
-    assert_eq!(names("other", Some("charge")), ["t"]);
-    assert_eq!(names("other", Some("Charge")), [""; 0]);
+    assert_eq!(names("billing", Tool::Named("charge")), ["e", "t"]);
+    assert_eq!(names("billing", Tool::Without), ["e"]);
+    assert_eq!(names("other", Tool::Named("charge")), ["t"]);
+    assert_eq!(names("other", Tool::Named("Charge")), [""; 0]);
+    assert_eq!((names("billing", Tool::Unknown).len(), names("other", Tool::Unknown).len()), (2, 1));
     let untouched = masks.for_call("other", None).apply("{not json", &key());
     assert!(matches!(untouched.text, std::borrow::Cow::Borrowed("{not json")));
 }

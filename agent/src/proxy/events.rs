@@ -182,7 +182,7 @@ impl Stream {
         // Whatever the event's name is: not every client looks at it.
         let messages = match mcp::parse(data, &self.shared.message_limits()) {
             Ok(messages) => messages,
-            Err(_) if is_no_message(data) || !event.is_message() && is_no_json(data) => return Ok(None),
+            Err(_) if is_no_message(data) || !event.is_message() && is_something_else(data) => return Ok(None),
             Err(invalid) => return Err(invalid.into()),
         };
         let mut changed = Vec::new();
@@ -226,8 +226,8 @@ fn is_no_message(data: &[u8]) -> bool {
         .is_ok_and(|members| !members.keys().any(|key| MEMBERS.contains(&key.to_lowercase().as_str())))
 }
 
-/// Whether data is plain text to every reader, such as the path or the time that some named events tell.
-fn is_no_json(data: &[u8]) -> bool {
+/// Whether data is something else to every reader, such as the path or the time that some named events tell.
+fn is_something_else(data: &[u8]) -> bool {
     !reads_as_json_rpc(data) && !mcp::sse::has_odd_line_end(data)
 }
 

@@ -23,8 +23,11 @@ pub(super) struct LegacyPaths {
     /// Several streams may announce one path.
     open: Mutex<HashMap<Scope, Vec<Feed>>>,
     /// By endpoint, however a path is spelled.
-    announced: Mutex<LruCache<(String, Vec<Vec<u8>>), ()>>,
+    announced: Mutex<LruCache<PathOf, ()>>,
 }
+
+/// An endpoint, and a path's segments in the loose reading.
+type PathOf = (String, Vec<Vec<u8>>);
 
 /// Streams of the legacy transport fill their table.
 #[derive(Debug, thiserror::Error)]
