@@ -234,7 +234,7 @@ pub struct Limits {
     /// from new ones are denied and counted. Each takes three file descriptors.
     #[schemars(range(min = 1, max = 16_384))]
     pub namespaces: usize,
-    /// Most calls waiting for a response at once; beyond it new ones are refused.
+    /// Most calls waiting for a response at once, and half as many for one workload; beyond it new ones are refused.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub open_calls: usize,
     /// Longest drain at shutdown, in milliseconds.

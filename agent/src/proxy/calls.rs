@@ -12,7 +12,13 @@ use std::{
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{Shared, heard::Heard, record::ExchangeFacts, tools::About};
+use super::{
+    Shared,
+    heard::Heard,
+    ledger::{Share, Shares},
+    record::ExchangeFacts,
+    tools::About,
+};
 use crate::{
     audit::event::Payload,
     guard, mask,
@@ -202,13 +208,22 @@ impl OpenCall {
     }
 }
 
-/// The open calls of the agent, bounded.
+/// How long a server's request is remembered for an answer: people answer some of them.
+const ASKED: Duration = Duration::from_secs(3600);
+
+/// The open calls of the agent, bounded: in all, by workload, and half of them for what servers ask.
 #[derive(Debug)]
-pub(crate) struct Calls(Mutex<mcp::Calls<(Scope, Asker), Entry>>);
+pub(crate) struct Calls {
+    limit: usize,
+    shares: Shares,
+    open: Mutex<mcp::Calls<(Scope, Asker), Entry>>,
+}
 
 #[derive(Debug)]
 struct Entry {
     call: Arc<OpenCall>,
+    /// Its place among the workload's; a server's request needs none.
+    share: Option<Share>,
     /// Set when nothing carries the call any more but its response may still be fetched.
     adrift_since: Option<Instant>,
 }
@@ -216,20 +231,28 @@ struct Entry {
 impl Calls {
     /// An empty table.
     pub(crate) fn new(limit: usize) -> Self {
-        Self(Mutex::new(mcp::Calls::new(limit)))
+        Self { limit, shares: Shares::new(limit), open: Mutex::new(mcp::Calls::new(limit)) }
     }
 
     /// Enters a call. One of the same id that was adrift is given up for it, and returned.
     ///
     /// # Errors
-    /// The table is full, or the id is that of a call which is still under way.
+    /// The table is full, or the workload's part of it, or the id is that of a call which is still under way.
     pub(crate) fn open(&self, scope: &Scope, call: &Arc<OpenCall>) -> Result<Option<Arc<OpenCall>>, OpenError> {
         let mut calls = self.lock();
         let key = (scope.clone(), call.asker);
         let is_adrift = calls.get(&key, &call.id).is_some_and(|entry| entry.adrift_since.is_some());
         let given_up = if is_adrift { calls.close(&key, &call.id) } else { None };
-        calls.open(key, call.id.clone(), Entry { call: Arc::clone(call), adrift_since: None })?;
-        Ok(given_up.map(|entry| entry.call))
+        let (given_up, share) = match given_up {
+            Some(Entry { call, share, .. }) => (Some(call), share),
+            None => match call.asker {
+                Asker::Client => (None, Some(self.shares.take(&call.facts.flow.workload).ok_or(OpenError::Full)?)),
+                Asker::Server if calls.len() >= self.limit / 2 => return Err(OpenError::Full),
+                Asker::Server => (None, None),
+            },
+        };
+        calls.open(key, call.id.clone(), Entry { call: Arc::clone(call), share, adrift_since: None })?;
+        Ok(given_up)
     }
 
     /// The open call that `id` names.
@@ -270,10 +293,13 @@ impl Calls {
         }
     }
 
-    /// Removes the calls that have been adrift longer than `patience`.
+    /// Removes the calls that have been adrift longer than `patience`, and what servers asked too long ago.
     pub(crate) fn expire(&self, patience: Duration) -> Vec<Arc<OpenCall>> {
         let expired = |since: Instant| since.elapsed() >= patience;
-        let over = |entry: &Entry| entry.adrift_since.is_some_and(expired) || entry.call.has_ended();
+        let asked_long_ago = |call: &OpenCall| call.asker == Asker::Server && call.started.elapsed() >= ASKED;
+        let over = |entry: &Entry| {
+            entry.adrift_since.is_some_and(expired) || entry.call.has_ended() || asked_long_ago(&entry.call)
+        };
         self.lock().close_expired(over).into_iter().map(|(_, entry)| entry.call).collect()
     }
 
@@ -288,6 +314,6 @@ impl Calls {
     }
 
     fn lock(&self) -> MutexGuard<'_, mcp::Calls<(Scope, Asker), Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

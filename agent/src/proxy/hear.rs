@@ -48,7 +48,8 @@ impl Stream {
                     Some(_) => None,
                     None => self.shared.inline(endpoint, Tool::Without, &message.raw),
                 };
-                if let Some(scope) = self.scope() {
+                // In no session the answer comes on an exchange that nothing joins to this one.
+                if let Some(scope) = self.scope().filter(|scope| scope.outlives_exchange()) {
                     // A full table costs the join of the two records, not the records.
                     let _ = self.shared.calls.open(scope, &call);
                 }

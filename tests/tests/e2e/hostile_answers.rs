@@ -1,7 +1,7 @@
 //! Answers that some client would take for the answer to its call and a careless proxy would not: none reaches the client without
 //! the masks of the tool that was called.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 
 use serde_json::json;
 use weir_tests::{
@@ -14,7 +14,7 @@ use weir_tests::{
 };
 
 use crate::{
-    scene::{GOOD, HOST, Scene, post},
+    scene::{GOOD, HOST, Scene, ping, post, post_bytes, rule_of},
     story::tool_call,
 };
 
@@ -210,6 +210,52 @@ fn where_a_stream_had_messages_sent_is_the_endpoint_when_it_has_ended() {
     let log = agent.records_once("the call", |log| log.tool_calls("add").iter().any(|call| call.response.is_some()));
     assert_eq!(log.only_call("add").outcome(), "ok");
     agent.verify();
+}
+
+#[test]
+fn what_servers_ask_takes_no_place_from_calls() {
+    let scene = Scene::new("answer-asks");
+    let server = scene.serve_good();
+    let agent = scene.agent(&[GOOD], "", "[limits]\nopen_calls = 4");
+    scene.enter_scope();
+    let ask = |id: u32| format!("data: {}\n\n", ping(id));
+    let asks: String = (0..10).map(ask).collect();
+    answers(&server, "200 OK", "text/event-stream", &format!("{asks}data: {}\n\n", telling("1")));
+    for session in ["", "mcp-session-id: s\r\n"] {
+        let request = post_bytes(tool_call(1, "add", &json!({})).to_string().as_bytes(), session);
+        for _ in 0..3 {
+            let said = heard(&scene, &closing(&request));
+            assert!(said.contains(SECRET), "answered: {said}");
+        }
+    }
+    server.answers(ok());
+    scene.still_works(&agent, &server);
+}
+
+#[test]
+fn one_workload_takes_half_of_the_places_for_calls() {
+    let scene = Scene::new("answer-places");
+    let server = scene.serve_good();
+    let agent = scene.agent(&[GOOD], "", "[limits]\nopen_calls = 2");
+    scene.enter_scope();
+    let (arrived, arrival) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    server.answers(Arc::new(move |request: &Http1, wire: &mut dyn Wire| {
+        if request.json()["id"] == 1 {
+            arrived.send(()).expect("the test waits");
+            let _ = released.lock().expect("one at a time").recv();
+        }
+        ok()(request, wire)
+    }));
+    let mut slow = scene.client();
+    slow.send(&post(&ping(1))).expect("send");
+    arrival.recv().expect("the call reaches the server");
+    let second = scene.client().ask(&post(&ping(2))).expect("a response").expect("a response");
+    assert_eq!(rule_of(&second), "calls-full", "{second:?}");
+    release.send(()).expect("the server waits");
+    assert!(slow.hear().expect("an answer").is_some());
+    scene.still_works(&agent, &server);
 }
 
 #[test]

@@ -22,8 +22,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use uuid::{Builder, Uuid};
 
-pub(crate) use self::share::Share;
-use self::share::Shares;
+pub(crate) use self::share::{Share, Shares};
 pub use self::tally::TallyError;
 use super::Shared;
 use crate::{

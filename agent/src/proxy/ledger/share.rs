@@ -1,4 +1,4 @@
-//! One workload must not take all the places for flows: half of them is kept from each, for the others.
+//! One workload must not take all the places for flows, or for calls: half of them is kept from each, for the others.
 
 use std::{
     collections::HashMap,
@@ -8,9 +8,9 @@ use std::{
 use super::lock;
 use crate::identity::{Workload, WorkloadKind};
 
-/// How many flows each workload has.
+/// How many places each workload has.
 #[derive(Debug)]
-pub(super) struct Shares {
+pub(crate) struct Shares {
     most: usize,
     held: Arc<Mutex<HashMap<String, usize>>>,
 }
@@ -23,11 +23,11 @@ pub(crate) struct Share {
 }
 
 impl Shares {
-    pub(super) fn new(flows: usize) -> Self {
-        Self { most: flows.div_ceil(2), held: Arc::default() }
+    pub(crate) fn new(places: usize) -> Self {
+        Self { most: places.div_ceil(2), held: Arc::default() }
     }
 
-    pub(super) fn take(&self, workload: &Workload) -> Option<Share> {
+    pub(crate) fn take(&self, workload: &Workload) -> Option<Share> {
         let name = holder(workload);
         let mut held = lock(&self.held);
         let count = held.entry(name.clone()).or_default();
