@@ -160,7 +160,8 @@ impl Datapath {
     /// Loads the programs and attaches them to the tree's base, for good: they stay when the agent ends.
     ///
     /// Links that an earlier agent pinned keep running without a gap and get the new programs in one step each; maps keep
-    /// their contents. A link that sits on another cgroup, or on one that is gone, is replaced.
+    /// their contents. A link that sits on another cgroup, or on one that is gone, is replaced. What agents with other
+    /// layouts left attached goes on beside these until [`Datapath::retire_others`].
     ///
     /// # Errors
     ///
@@ -197,8 +198,20 @@ impl Datapath {
         datapath.set(|present| Settings { fail_open: present.fail_open, ..options.settings() })?;
 
         let takeover = datapath.programs.attach(&pins)?;
-        pins.remove_others(&wanted().map(|(name, _)| name).collect::<Vec<_>>())?;
         Ok(Attached { datapath, log, announcements, takeover })
+    }
+
+    /// Removes what agents with other layouts, or with other programs in this layout, left attached. To be called once scope
+    /// and destinations are in force here: until then those that another layout's agent left are all that denies. While
+    /// both are attached, a `connect()` that either denies is denied.
+    ///
+    /// # Errors
+    ///
+    /// [`PinError`]; what could be removed until then is removed.
+    pub fn retire_others(&self) -> Result<(), PinError> {
+        let Programs { bpffs, programs, .. } = &*self.programs;
+        let own: Vec<&str> = programs.iter().map(|(name, ..)| *name).collect();
+        Pins::open(bpffs)?.remove_others(&own)
     }
 
     /// Has this agent's programs and settings in force again, after another agent began to take over and failed. Links that

@@ -2,12 +2,10 @@
 //! cgroups resolved. The only room beside `trust` that may be unsafe.
 //!
 //! In the order of an agent's life: [`CgroupTree::open`], [`Datapath::attach`], [`Datapath::register_agent`],
-//! [`Datapath::open_listeners`] in each [`Netns`], [`Datapath::set_scope`], [`Datapath::set_destinations`], then
-//! [`Datapath::close_old_connections`] in each namespace, and [`Datapath::take_flow`] for each accepted connection, with
-//! [`Datapath::settle_flow`] at its end. Which
-//! namespaces those are, [`CgroupTree::census`] finds out and [`Announcements`] tell. When the agent ends, the programs
-//! stay, and deny; [`detach`]
-//! removes them.
+//! [`Datapath::open_listeners`] in each [`Netns`], [`Datapath::set_destinations`], [`Datapath::set_scope`],
+//! [`Datapath::retire_others`], then [`Datapath::close_old_connections`] in each namespace, and [`Datapath::take_flow`] for
+//! each accepted connection, with [`Datapath::settle_flow`] at its end. Which namespaces those are, [`CgroupTree::census`]
+//! finds out and [`Announcements`] tell. When the agent ends, the programs stay, and deny; [`detach`] removes them.
 
 mod address;
 mod agents;

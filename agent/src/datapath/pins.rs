@@ -2,7 +2,8 @@
 //! unreachable rather than unwatched, and the next agent carries on.
 //!
 //! `<dir>/abi-<N>/links/<program>` and `<dir>/abi-<N>/maps/<MAP>`. Another layout of the shared types is another
-//! directory, so no agent reads maps that it would misunderstand.
+//! directory, so no agent reads maps that it would misunderstand. What is attached from there stays until this layout's
+//! maps say what is to be denied.
 
 use std::{
     ffi::CString,

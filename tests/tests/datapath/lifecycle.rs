@@ -1,11 +1,11 @@
 //! Attaching, taking over, detaching.
 
-use std::{fs, net::TcpStream};
+use std::{fs, io::ErrorKind, net::TcpStream};
 
-use weir::datapath::{AttachOptions, Attached, CgroupTree, Datapath, Detached, Netns, Verbosity, detach, links};
+use weir::datapath::{ABI, AttachOptions, Attached, CgroupTree, Datapath, Detached, Netns, Verbosity, detach, links};
 use weir_tests::world::World;
 
-use crate::scene::{NOBODY_V4, Scene, accept, addr, assert_direct, attach, eventually, server};
+use crate::scene::{NOBODY_V4, PATIENCE, Scene, accept, addr, assert_direct, attach, endpoint, eventually, server};
 
 #[test]
 fn the_next_agent_takes_over_without_a_gap() {
@@ -46,6 +46,35 @@ fn listeners_that_another_agent_took_over_can_be_taken_back() {
     scene.assert_denied(NOBODY_V4);
     scene.listeners.published.renew().unwrap();
     scene.redirected(NOBODY_V4);
+}
+
+/// An upgrade to another layout: nothing of what the new maps are to say is known yet.
+#[test]
+fn another_layouts_programs_deny_until_they_are_retired() {
+    let Scene { listeners, datapath, cgroups, world } = Scene::new("layout");
+    let destinations = [(addr(NOBODY_V4), endpoint(0))].into();
+    datapath.set_destinations(&destinations).unwrap();
+    drop((listeners, datapath));
+    let is_denied = || TcpStream::connect_timeout(&addr(NOBODY_V4), PATIENCE).unwrap_err().kind();
+    assert_eq!(is_denied(), ErrorKind::PermissionDenied);
+
+    let bpffs = world.bpffs().join("weir");
+    let (own, other) = (bpffs.join(format!("abi-{ABI}")), bpffs.join("abi-0"));
+    fs::rename(&own, &other).unwrap();
+    let Attached { datapath, takeover, .. } = attach(&world, &cgroups, None);
+    assert!(!takeover);
+    assert_eq!(is_denied(), ErrorKind::PermissionDenied, "the new maps are empty");
+    let listeners = datapath.open_listeners(&Netns::current().unwrap()).unwrap();
+    let scene = Scene { listeners, datapath, cgroups, world };
+    scene.datapath.set_destinations(&destinations).unwrap();
+    scene.datapath.set_scope(&[scene.cgroup("/app")], &[]).unwrap();
+    assert_eq!(is_denied(), ErrorKind::PermissionDenied, "what either denies is denied");
+    assert_eq!((scene.datapath.counts(endpoint(0)).unwrap().seen, scene.datapath.pending_flows().unwrap()), (0, 0));
+
+    scene.datapath.retire_others().unwrap();
+    assert!(own.exists() && !other.exists());
+    let (client, _, facts) = scene.redirected(NOBODY_V4);
+    assert_eq!((client.peer_addr().unwrap(), facts.original_dst.0), (addr(NOBODY_V4), addr(NOBODY_V4)));
 }
 
 #[test]

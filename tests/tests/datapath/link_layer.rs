@@ -97,7 +97,8 @@ fn the_scope_gets_neither_packet_sockets_nor_tun_devices_and_others_do() {
     drop(datapath);
     assert!(is_refused(packet_socket()));
     world.enter("/agent");
-    drop(Datapath::attach(&options(&world, &cgroups, false)).unwrap());
+    let next = Datapath::attach(&options(&world, &cgroups, false)).unwrap().datapath;
+    next.retire_others().unwrap();
     world.enter("/app");
     drop(packet_socket().unwrap());
     assert!(!is_refused(open(&tun)));

@@ -30,6 +30,7 @@ mod hostile_json;
 mod hostile_tls;
 mod http;
 mod kms;
+mod layout;
 mod leaks;
 mod legacy;
 mod life;

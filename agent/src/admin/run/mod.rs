@@ -220,6 +220,7 @@ async fn run(config: Arc<Config>, stay: bool) -> Result<(), Failure> {
     proxy.start_housekeeping();
     proxy.start_tallies();
     datapath.set_scope(&resolved.scope.include, &resolved.scope.exclude).map_err(failed)?;
+    datapath.retire_others().map_err(failed)?;
     let pulse = early.map_or_else(begin_pulse, Ok)?;
     namespaces.recount();
     namespaces.close_old_connections();
