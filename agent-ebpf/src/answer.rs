@@ -77,7 +77,8 @@ pub(crate) fn weir_answer(ctx: SkBuffContext) -> i32 {
     if dropped { DROP } else { PASS }
 }
 
-/// None if it is no answer to a question that was remembered.
+/// None if it is no answer to a question that was remembered. Every server that was asked may answer, and the application
+/// may read each.
 #[inline(always)]
 fn look(ctx: &SkBuffContext) -> Option<DnsCount> {
     let packet = Packet::read(ctx)?;
@@ -115,8 +116,9 @@ fn look(ctx: &SkBuffContext) -> Option<DnsCount> {
     if !is_believed(netns, packet.from) {
         return Some(DnsCount::Stranger);
     }
-    // Once: what comes after it is not read by the application either.
-    unsafe { (*asked).at_ns = 0 };
+    if header.is_final() {
+        unsafe { (*asked).answered = 1 };
+    }
     if !header.has_records() {
         return Some(DnsCount::Believed);
     }

@@ -9,7 +9,7 @@ pub mod dns;
 mod user;
 
 /// The version of everything in this file. Part of the pin path.
-pub const ABI: u32 = 4;
+pub const ABI: u32 = 5;
 
 /// How many cgroup levels below the hierarchy's root [`ScopeRule`]s are looked for.
 pub const MAX_CGROUP_LEVEL: i32 = 16;

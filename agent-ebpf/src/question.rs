@@ -94,7 +94,7 @@ fn look(ctx: &SkBuffContext) -> Result<(), ()> {
         return Err(());
     }
     let at_ns = unsafe { bpf_ktime_get_boot_ns() };
-    remember(questions, Asked { name, pattern, at_ns, id: header.id.into(), reserved: 0 })
+    remember(questions, Asked { name, pattern, at_ns, id: header.id.into(), answered: 0 })
 }
 
 /// The context of the callbacks.
@@ -153,18 +153,20 @@ fn questions_of(sk: *mut bpf_sock) -> Result<*mut Questions, ()> {
     if questions.is_null() { Err(()) } else { Ok(questions) }
 }
 
-/// In the place of the same question, of one that nobody answered, or in a free one.
+/// In the place of the same question, or of the oldest one that is not waited for any more.
 #[inline(always)]
 fn remember(questions: *mut Questions, question: Asked) -> Result<(), ()> {
     let mut free = MAX_ASKED;
+    let mut oldest = u64::MAX;
     for n in 0..MAX_ASKED {
         let asked = unsafe { &(*questions).asked[n] };
         if asked.id == question.id && asked.name == question.name {
             free = n;
             break;
         }
-        if asked.at_ns == 0 || question.at_ns - asked.at_ns > OPEN_NS {
-            free = n;
+        let is_open = asked.at_ns != 0 && question.at_ns.saturating_sub(asked.at_ns) <= OPEN_NS;
+        if (!is_open || asked.answered != 0) && asked.at_ns < oldest {
+            (free, oldest) = (n, asked.at_ns);
         }
     }
     if free >= MAX_ASKED {

@@ -27,10 +27,10 @@ pub const MAX_ANSWER_STEPS: u32 = 16_384;
 /// Most ports that one host may be registered at.
 pub const MAX_PORTS: usize = 16;
 
-/// Most questions for registered names that one socket can have open at once.
+/// Most questions for registered names that one socket can wait for at once.
 pub const MAX_ASKED: usize = 16;
 
-/// How long a question may stay open.
+/// How long answers to a question are believed.
 pub const OPEN_NS: u64 = 60_000_000_000;
 
 /// How long an address is kept beyond its TTL: applications cache longer.
@@ -63,6 +63,9 @@ const RESPONSE: u16 = 0x8000;
 const OPCODE: u16 = 0x7800;
 const TRUNCATED: u16 = 0x0200;
 const RCODE: u16 = 0x000f;
+// Codes of responses (RFC 1035 §4.1.1).
+const NO_ERROR: u16 = 0;
+const NO_SUCH_NAME: u16 = 3;
 
 impl Header {
     /// None if it is not there.
@@ -86,11 +89,19 @@ impl Header {
         self.flags & (RESPONSE | OPCODE) == RESPONSE && self.questions == 1
     }
 
+    /// Whether askers take this for the answer. What says anything else of the question (a refusal, a failure) they pass
+    /// over, and wait for the next server's: musl asks all at once, on one socket.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self.flags & RCODE, NO_ERROR | NO_SUCH_NAME)
+    }
+
     /// Whether the question was answered with records.
     #[inline(always)]
     #[must_use]
     pub const fn has_records(&self) -> bool {
-        self.flags & RCODE == 0 && self.answers > 0
+        self.flags & RCODE == NO_ERROR && self.answers > 0
     }
 
     /// Whether the asker is told to ask again over TCP.
@@ -185,7 +196,7 @@ pub struct Learnt {
     pub text: [u8; 256],
 }
 
-/// A question for a registered name that has not been answered.
+/// A question for a registered name.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Asked {
@@ -197,15 +208,15 @@ pub struct Asked {
     pub at_ns: u64,
     /// The message's id.
     pub id: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1 once there was an answer that the asker takes, else 0. Another server's may follow, and the asker may read that too.
+    pub answered: u32,
 }
 
 /// What one socket asks.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Questions {
-    /// The open questions, in no order.
+    /// The questions, in no order.
     pub asked: [Asked; MAX_ASKED],
     /// The question that is being looked at. Here rather than on the stack, where the verifier would follow every value.
     pub asking: Asking,
