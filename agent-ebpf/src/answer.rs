@@ -6,7 +6,7 @@ use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    helpers::generated::{bpf_ktime_get_boot_ns, bpf_loop, bpf_skb_cgroup_id},
+    helpers::generated::{bpf_ktime_get_boot_ns, bpf_loop, bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id},
     macros::{cgroup_skb, map},
     maps::PerCpuArray,
     programs::SkBuffContext,
@@ -15,14 +15,14 @@ use aya_log_ebpf::warn;
 use weir_ebpf::{
     Address,
     dns::{
-        self, Answer, Asked, DnsCount, Event, HashKey, Header, KEEP_SECONDS, LEARNT_PER_CGROUP, LEARNT_PER_NETNS,
-        Learnt, LearntFrom, LearntKey, MAX_ANSWER_STEPS, MAX_ASKED, MAX_PORTS, MAX_TTL_SECONDS, Name, OPEN_NS,
-        Progress, QUESTION_AT, Questions, Quota, Resolver,
+        self, Answer, Asked, DnsCount, Event, HOLDERS, HashKey, Header, KEEP_SECONDS, Learnt, LearntFrom, LearntKey,
+        MAX_ANSWER_STEPS, MAX_ASKED, MAX_PORTS, MAX_TTL_SECONDS, Name, OPEN_NS, Pattern, Progress, QUESTION_AT,
+        Questions, Resolver, TAKERS, Taker,
     },
 };
 
 use crate::{
-    counters::count_dns,
+    counters::{add, count_dns},
     guard::socket_of,
     maps::{LEARNT, NAME_KEY, ORIGIN, PATTERNS, QUESTIONS, QUOTAS, RESOLVERS, place, stored},
     packet::Packet,
@@ -126,10 +126,13 @@ fn look(ctx: &SkBuffContext) -> Option<DnsCount> {
         // Type and class come between the question's name and the first record.
         (*reading).answer = Answer::new(name, (*reading).name.end() + 4, header.answers);
         let len = (*reading).name.len();
-        let Learnt { until_ns, cgroup, name: of, pattern, endpoint, from, several, len: text_len, text: _ } =
+        let Learnt { until_ns, cgroup, holders, name: of, pattern, endpoint, from, several, len: text_len, text: _ } =
             &mut (*reading).learnt;
         (*until_ns, *endpoint, *several) = (0, 0, 0);
         (*cgroup, *of, *pattern) = (bpf_skb_cgroup_id(ctx.skb.skb), name, (*asked).pattern);
+        for level in 0..HOLDERS {
+            holders[level] = bpf_skb_ancestor_cgroup_id(ctx.skb.skb, level as i32 + 1);
+        }
         (*from, *text_len) = (LearntFrom::Answer as u32, len);
         (*reading).outcome = UNREAD;
     }
@@ -213,6 +216,7 @@ fn learn(reading: &mut Reading, ip: [u32; 4], ttl: u32) -> Result<(), ()> {
     let kept = u64::from(ttl.min(MAX_TTL_SECONDS) + KEEP_SECONDS) * NS_PER_S;
     reading.learnt.until_ns = reading.now_ns + kept;
     let ip = Address { ip, port: 0 }.connected().ip;
+    take_room(reading, missing(reading, pattern, ip))?;
     for n in 0..MAX_PORTS {
         if n >= pattern.len as usize {
             break;
@@ -227,6 +231,20 @@ fn learn(reading: &mut Reading, ip: [u32; 4], ttl: u32) -> Result<(), ()> {
     Ok(())
 }
 
+/// How many entries an address takes that are not there yet.
+#[inline(always)]
+fn missing(reading: &Reading, pattern: &Pattern, ip: [u32; 4]) -> u64 {
+    let is_missing = |port| LEARNT.get_ptr(LearntKey { netns: reading.netns, ip, port, reserved: 0 }).is_none();
+    let mut missing = u64::from(is_missing(0));
+    for n in 0..MAX_PORTS {
+        if n >= pattern.len as usize {
+            break;
+        }
+        missing += u64::from(is_missing(pattern.ports[n].port));
+    }
+    missing
+}
+
 #[inline(always)]
 fn keep(reading: &Reading, ip: [u32; 4], port: u32) -> Result<(), ()> {
     let key = LearntKey { netns: reading.netns, ip, port, reserved: 0 };
@@ -238,33 +256,34 @@ fn keep(reading: &Reading, ip: [u32; 4], port: u32) -> Result<(), ()> {
         }
         return Ok(());
     }
-    let whole = Quota { netns: reading.netns, cgroup: 0 };
-    let own = Quota { netns: reading.netns, cgroup: reading.learnt.cgroup };
-    if !has_room(&own, LEARNT_PER_CGROUP) || !has_room(&whole, LEARNT_PER_NETNS) {
-        return Err(());
-    }
     match LEARNT.insert(key, &reading.learnt, BPF_NOEXIST.into()) {
-        Ok(()) => {
-            take(&own)?;
-            take(&whole)
-        }
+        Ok(()) => Ok(()),
         // Another CPU was faster, or there is no room.
         Err(_) if LEARNT.get_ptr(key).is_some() => Ok(()),
         Err(_) => Err(()),
     }
 }
 
+/// Takes room for so many entries from all whose room they take, or from nobody. CPUs may look at the same time and miss one
+/// another, and what then fails is not given back: the agent counts again now and then.
 #[inline(always)]
-fn has_room(whose: &Quota, most: u64) -> bool {
-    unsafe { QUOTAS.get(whose) }.is_none_or(|taken| *taken < most)
-}
-
-/// CPUs may count at the same time and miss one another; the agent counts again now and then.
-#[inline(always)]
-fn take(whose: &Quota) -> Result<(), ()> {
-    if let Some(taken) = QUOTAS.get_ptr_mut(whose) {
-        unsafe { *taken += 1 };
+fn take_room(reading: &Reading, entries: u64) -> Result<(), ()> {
+    if entries == 0 {
         return Ok(());
     }
-    QUOTAS.insert(whose, &1, 0).map_err(|_| ())
+    for n in 0..TAKERS {
+        let Some(Taker { quota, most }) = reading.learnt.taker(reading.netns, n) else { continue };
+        let taken = unsafe { QUOTAS.get(quota) }.copied().unwrap_or(0);
+        if taken + entries > most {
+            return Err(());
+        }
+    }
+    for n in 0..TAKERS {
+        let Some(Taker { quota, .. }) = reading.learnt.taker(reading.netns, n) else { continue };
+        match QUOTAS.get_ptr_mut(quota) {
+            Some(taken) => add(unsafe { &mut *taken }, entries),
+            None => QUOTAS.insert(quota, entries, 0).map_err(|_| ())?,
+        }
+    }
+    Ok(())
 }

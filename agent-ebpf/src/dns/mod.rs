@@ -4,11 +4,13 @@
 mod answer;
 mod hash;
 mod name;
+mod quota;
 
 pub use self::{
     answer::{Answer, Event},
     hash::{HashKey, NameHash},
     name::{Message, Name, Progress},
+    quota::{HOLDERS, LEARNT_PER_CGROUP, LEARNT_PER_NETNS, MAX_ANSWERED, MAX_LEARNT, Quota, TAKERS, Taker},
 };
 
 /// Where servers of names listen.
@@ -38,15 +40,6 @@ pub const KEEP_SECONDS: u32 = 3600;
 
 /// Longer TTLs are cut to a week (RFC 8767 §4).
 pub const MAX_TTL_SECONDS: u32 = 604_800;
-
-/// Most entries that one cgroup can have learnt in one namespace. An address takes one for each port, and one.
-pub const LEARNT_PER_CGROUP: u64 = 2048;
-
-/// Most entries that one namespace can have learnt.
-pub const LEARNT_PER_NETNS: u64 = 8192;
-
-/// Most entries in all.
-pub const MAX_LEARNT: u32 = 131_072;
 
 /// The header's fields that count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,8 +171,10 @@ pub enum LearntFrom {
 pub struct Learnt {
     /// When it may be forgotten: nanoseconds since boot, suspend included.
     pub until_ns: u64,
-    /// The cgroup whose quota it counts against; 0 for none.
+    /// The cgroup of the socket that asked, or of the process whose hosts file it is.
     pub cgroup: u64,
+    /// The cgroups above it and itself, from the first below the hierarchy's root on; 0 beyond its end.
+    pub holders: [u64; HOLDERS],
     /// The [`NameHash`] of the last name that led to it.
     pub name: u64,
     /// The pattern that this name matched.
@@ -252,16 +247,6 @@ pub struct Resolver {
     pub ip: [u32; 4],
 }
 
-/// Whose learnt entries are counted.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Quota {
-    /// The namespace's cookie.
-    pub netns: u64,
-    /// 0 for the whole namespace.
-    pub cgroup: u64,
-}
-
 /// What became of questions and answers about registered names.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -287,7 +272,7 @@ const _: () = {
     assert!(size_of::<HashKey>() == 16);
     assert!(size_of::<Pattern>() == 136);
     assert!(size_of::<LearntKey>() == 32);
-    assert!(size_of::<Learnt>() == 304);
+    assert!(size_of::<Learnt>() == 344);
     assert!(size_of::<Questions>() == 32 * MAX_ASKED + 96);
     assert!(size_of::<Resolver>() == 24);
     assert!(size_of::<Quota>() == 16);

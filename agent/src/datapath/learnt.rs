@@ -8,13 +8,19 @@ use std::{
 };
 
 use serde::Serialize;
+use thiserror::Error;
 pub use weir_ebpf::dns::LearntFrom;
 use weir_ebpf::dns::{
-    DnsCount, HashKey, LEARNT_PER_CGROUP, LEARNT_PER_NETNS, Learnt, LearntKey, MAX_LEARNT, MAX_NAME, MAX_PORTS,
-    NameHash, Pattern, PatternPort, Quota, Resolver,
+    DnsCount, HOLDERS, HashKey, Learnt, LearntKey, MAX_LEARNT, MAX_NAME, MAX_PORTS, NameHash, Pattern, PatternPort,
+    Resolver, Taker,
 };
 
-use super::{Datapath, EndpointIndex, NetnsCookie, address, flows::since_boot, maps::MapsError};
+use super::{
+    CgroupId, Datapath, EndpointIndex, NetnsCookie, address,
+    flows::since_boot,
+    maps::MapsError,
+    room::{Holder, Room, takers},
+};
 
 /// How many steps a listing of what has been learnt takes at most: others change it meanwhile.
 const LISTED: usize = 2 * MAX_LEARNT as usize;
@@ -43,6 +49,17 @@ pub struct LearntAddress {
     pub host: Option<String>,
     /// How it was learnt.
     pub from: LearntFrom,
+}
+
+/// Why an address could not be learnt.
+#[derive(Debug, Error)]
+pub enum LearnError {
+    /// A map could not be used.
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+    /// A share is used up.
+    #[error("cgroup {}, or one above it, has taken all of its share of the room for addresses", .0.0)]
+    NoRoom(CgroupId),
 }
 
 /// What became of questions and answers about registered names, over all CPUs, since the maps were made.
@@ -126,27 +143,29 @@ impl Datapath {
         self.maps.resolvers.remove_where(|held, _| !served(NetnsCookie(held.netns))).map(drop)
     }
 
-    /// Registers a host's address for one namespace, as its hosts file says, until `keep` has passed.
+    /// Registers a host's address for one namespace, as the hosts file of `holder` there says, until `keep` has passed.
     ///
     /// # Errors
     ///
-    /// [`MapsError`], with a full map among other reasons.
+    /// [`LearnError`].
     pub fn learn_listed(
         &self,
         netns: NetnsCookie,
+        holder: &Holder,
         host: &str,
         pattern: &NamePattern,
         ip: IpAddr,
         keep: Duration,
-    ) -> Result<(), MapsError> {
+    ) -> Result<(), LearnError> {
         let key = self.name_key()?;
         let wire = wire(host);
         let mut text = [0; 256];
         text[..wire.len()].copy_from_slice(&wire);
         let until = since_boot() + keep;
-        let learnt = Learnt {
+        let learnt = holder.holding(Learnt {
             until_ns: u64::try_from(until.as_nanos()).unwrap_or(u64::MAX),
             cgroup: 0,
+            holders: [0; HOLDERS],
             name: hash(&key, &wire),
             pattern: pattern.id(&key),
             endpoint: 0,
@@ -154,9 +173,11 @@ impl Datapath {
             several: 0,
             len: wire.len() as u32,
             text,
-        };
+        });
         let ports = pattern.ports();
         let at = address::to_kernel(SocketAddr::new(ip, 0)).connected();
+        let mut entries = Vec::new();
+        let mut missing = 0;
         for port in std::iter::once(0).chain(pattern.ports.iter().map(|(port, _)| u32::from(*port))) {
             let key = LearntKey { netns: netns.0, ip: at.ip, port, reserved: 0 };
             let Some(endpoint) = endpoint_at(&ports, port) else { continue };
@@ -165,11 +186,32 @@ impl Datapath {
                     let several = u32::from(known.several != 0 || known.name != learnt.name);
                     Learnt { until_ns: known.until_ns.max(learnt.until_ns), several, ..known }
                 }
-                None => Learnt { endpoint, ..learnt },
+                None => {
+                    missing += 1;
+                    Learnt { endpoint, ..learnt }
+                }
             };
-            self.maps.learnt.insert(&key, &learnt)?;
+            entries.push((key, learnt));
         }
-        Ok(())
+        if missing > 0 && !self.take_room(netns, &learnt, missing)? {
+            return Err(LearnError::NoRoom(holder.cgroup()));
+        }
+        entries.iter().try_for_each(|(key, learnt)| self.maps.learnt.insert(key, learnt)).map_err(Into::into)
+    }
+
+    /// Takes room for so many entries from all whose room they take, or from nobody; says which.
+    fn take_room(&self, netns: NetnsCookie, learnt: &Learnt, entries: u64) -> Result<bool, MapsError> {
+        let quotas = &self.maps.quotas;
+        let mut taken = Vec::new();
+        for Taker { quota, most } in takers(netns.0, learnt) {
+            let held = quotas.get(&quota)?.unwrap_or_default() + entries;
+            if held > most {
+                return Ok(false);
+            }
+            taken.push((quota, held));
+        }
+        // The programs may count meanwhile; the sweep counts again.
+        taken.iter().try_for_each(|(quota, held)| quotas.insert(quota, held)).map(|()| true)
     }
 
     /// What a namespace has learnt of an address.
@@ -186,8 +228,8 @@ impl Datapath {
     /// Counts who has learnt how much, forgets what has outlived its time where others may want its room, and says what is left.
     ///
     /// Applications may cache an address for as long as they live. So one is forgotten only after its time, and then only
-    /// when its namespace is not `served` any more, or more than half of some room that it takes is taken. When more than
-    /// half of all the room is, what belongs to namespaces that are not served goes before its time.
+    /// when its namespace is not `served` any more, or its room is scarce. When more than half of all the room is taken, what
+    /// belongs to namespaces that are not served goes before its time.
     ///
     /// # Errors
     ///
@@ -196,22 +238,15 @@ impl Datapath {
         let maps = &self.maps;
         let mut entries = maps.learnt.listed(LISTED)?;
         let now = u64::try_from(since_boot().as_nanos()).unwrap_or(u64::MAX);
-        let is_crowded = entries.len() > MAX_LEARNT as usize / 2;
-        let held = taken(&entries);
-        let is_scarce = |key: &LearntKey, learnt: &Learnt| {
-            let of = |cgroup| held.get(&Quota { netns: key.netns, cgroup }).copied().unwrap_or_default();
-            let of_cgroup = if learnt.cgroup == 0 { 0 } else { of(learnt.cgroup) };
-            is_crowded || of(0) > LEARNT_PER_NETNS / 2 || of_cgroup > LEARNT_PER_CGROUP / 2
-        };
+        let room = Room::of(&entries);
         let goes = |key: &LearntKey, learnt: &Learnt| {
             let served = served(NetnsCookie(key.netns));
-            if learnt.until_ns < now { !served || is_scarce(key, learnt) } else { !served && is_crowded }
+            if learnt.until_ns < now { !served || room.is_scarce(key, learnt) } else { !served && room.is_crowded() }
         };
         for (key, _) in entries.extract_if(|key, learnt| goes(key, learnt)) {
             maps.learnt.remove(&key)?;
         }
-        // What hosts files say takes nothing from those who ask.
-        maps.quotas.replace(&taken(entries.iter().filter(|(_, learnt)| learnt.cgroup != 0)))?;
+        maps.quotas.replace(&Room::of(&entries).into_quotas())?;
         Ok(entries.iter().filter(|(key, _)| key.port != 0).map(|(key, learnt)| known(*key, learnt)).collect())
     }
 
@@ -251,18 +286,6 @@ impl NamePattern {
         }
         Pattern { ports, len: self.ports.len().min(MAX_PORTS) as u32, reserved: 0 }
     }
-}
-
-/// How many entries each namespace has, and each cgroup in one.
-fn taken<'e>(entries: impl IntoIterator<Item = (&'e LearntKey, &'e Learnt)>) -> HashMap<Quota, u64> {
-    let mut taken: HashMap<Quota, u64> = HashMap::new();
-    for (key, learnt) in entries {
-        *taken.entry(Quota { netns: key.netns, cgroup: 0 }).or_default() += 1;
-        if learnt.cgroup != 0 {
-            *taken.entry(Quota { netns: key.netns, cgroup: learnt.cgroup }).or_default() += 1;
-        }
-    }
-    taken
 }
 
 /// The endpoint at a port; at port 0, the first one.

@@ -30,6 +30,7 @@ mod old;
 mod pins;
 mod process_file;
 mod registry;
+mod room;
 mod sock_diag;
 mod sys;
 mod watch;
@@ -57,7 +58,7 @@ pub use self::{
     features::{Feature, kernel_features},
     flows::{FlowsInHand, OpenFlow},
     heartbeat::{MAX_SILENCE, Unwatched},
-    learnt::{DnsCounts, LearntAddress, LearntFrom, NamePattern},
+    learnt::{DnsCounts, LearnError, LearntAddress, LearntFrom, NamePattern},
     listeners::{ListenError, Listeners, Published},
     log::{KernelLog, LogError, Verbosity},
     maps::MapsError,
@@ -65,6 +66,7 @@ pub use self::{
     old::{OldConnection, OldConnectionsError},
     pins::{Detached, PinError, detach},
     process_file::{FileError, ProcessRoot},
+    room::Holder,
 };
 pub(crate) use self::{flows::since_boot, sys::peer_pidfd};
 

@@ -1,11 +1,18 @@
 //! Answers that must not be believed, and workloads that must not be in each other's way.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    time::Duration,
+};
 
-use weir_tests::dns::{NameServer, Question, Record};
+use weir::datapath::LearnError;
+use weir_tests::{
+    dns::{NameServer, Question, Record},
+    world::Neighbour,
+};
 
 use crate::{
-    learning::{HOST, Named, asker, at, netns, nobody, question, received},
+    learning::{DEEP, HOST, Named, asker, at, holder, netns, nobody, pattern, question, received},
     scene::PATIENCE,
 };
 
@@ -148,6 +155,54 @@ fn a_namespace_cannot_teach_another() {
     let there = named.there.netns().cookie().unwrap();
     assert!(named.scene.datapath.learnt_at(there, at(nobody(1))).unwrap().is_some());
     assert!(named.learnt(at(nobody(1))).is_none());
+}
+
+/// Whoever makes namespaces, and cgroups below its own, has no more room for it; and who is beside it has no less.
+#[test]
+fn namespaces_and_nested_cgroups_bring_no_more_room() {
+    // What a cgroup on the last level that has a share can have, and what one can have in one namespace; three entries for
+    // each address.
+    const SHARE: usize = 4096 / 3;
+    const IN_ONE: usize = 2048 / 3;
+    let mut named = Named::new("crowd");
+    let local: IpAddr = "127.0.0.1".parse().unwrap();
+    let rooms: Vec<_> = (0..3).map(|_| named.scene.world.neighbour()).collect();
+    let ask_in = |room: &Neighbour, id, host| {
+        room.run(|| {
+            let socket = asker(false);
+            socket.connect((local, 53)).unwrap();
+            socket.send(&question(id, host).message()).unwrap();
+            received(&socket)
+        })
+    };
+    let of_crowd = || {
+        let learnt = named.scene.datapath.sweep_learnt(|_| true).unwrap();
+        learnt.iter().filter(|learnt| learnt.addr.port() == 443 && learnt.host.as_deref() == Some(HOST)).count()
+    };
+    for (n, room) in rooms.iter().enumerate() {
+        let _server = room.run(|| {
+            NameServer::start(local, |question| {
+                let places = (0..100).map(|n| nobody(question.id * 100 + n));
+                let many: Vec<_> = places.map(|place| Record::address(HOST, 60, place)).collect();
+                vec![if question.name == HOST { question.answer(&many) } else { answer(question, nobody(60_000)) }]
+            })
+        });
+        named.scene.world.enter(&format!("{DEEP}/{n}"));
+        let answered = (1..10).filter(|id| ask_in(room, *id, HOST).is_some()).count();
+        assert_eq!(answered, if n < 2 { IN_ONE / 100 } else { 0 }, "namespace {n}");
+        assert_eq!(of_crowd(), (IN_ONE * (n + 1)).min(SHARE));
+
+        named.scene.world.enter("/app/beside");
+        ask_in(room, 10, "beside.tools.test").expect("an answer");
+    }
+    // Hosts files take from the same share.
+    let listed = |cgroup| {
+        let (netns, holder) = (rooms[0].netns().cookie().unwrap(), holder(&named.scene, cgroup));
+        let datapath = &named.scene.datapath;
+        datapath.learn_listed(netns, &holder, HOST, &pattern(HOST, false, 0), nobody(50_000), Duration::ZERO)
+    };
+    assert!(matches!(listed(DEEP), Err(LearnError::NoRoom(_))));
+    listed("/app/beside").unwrap();
 }
 
 /// A workload that floods the map meets its own limit; its answers are dropped, and another's go on.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use weir::datapath::{LearntAddress, LearntFrom, NamePattern, Netns, NetnsCookie};
+use weir::datapath::{Holder, LearntAddress, LearntFrom, NamePattern, Netns, NetnsCookie};
 use weir_tests::{
     dns::{A, AAAA, NameServer, Question, Record},
     world::Neighbour,
@@ -15,6 +15,14 @@ use crate::scene::{PATIENCE, Scene, endpoint};
 
 pub(crate) const HOST: &str = "mcp.test";
 pub(crate) const WILD: &str = "tools.test";
+
+/// Below the last level that has a share of its own, whatever the world's base is.
+pub(crate) const DEEP: &str = "/app/1/2/3/4";
+
+/// A cgroup of the scene's, as whose hosts file is read.
+pub(crate) fn holder(scene: &Scene, cgroup: &str) -> Holder {
+    Holder::of(&scene.cgroups, scene.cgroup(cgroup)).unwrap().expect("it is there")
+}
 
 /// A scene with a server of names at a neighbour, that the world is configured with.
 pub(crate) struct Named {
@@ -206,19 +214,26 @@ fn a_server_on_the_loopback_address_is_heard() {
 fn what_outlived_its_time_is_forgotten_only_when_its_room_is_wanted() {
     let named = Named::new("outlived");
     let Named { scene, .. } = &named;
-    let learn = |range: std::ops::Range<u16>| {
+    let (own, other) = (holder(scene, DEEP), holder(scene, "/app/other"));
+    let learn_for = |holder: &Holder, range: std::ops::Range<u16>| {
         for n in range {
             let one = pattern(HOST, false, 0);
-            scene.datapath.learn_listed(netns(), HOST, &one, nobody(n), Duration::ZERO).unwrap();
+            scene.datapath.learn_listed(netns(), holder, HOST, &one, nobody(n), Duration::ZERO).unwrap();
         }
     };
+    let learn = |range| learn_for(&own, range);
     learn(0..10);
     assert_eq!(scene.datapath.sweep_learnt(|_| true).unwrap().len(), 20);
     assert!(named.is_taken(at(nobody(3))));
-    // Three entries for each address: with these, more than half of what a namespace may have is taken.
-    learn(10..1400);
-    assert_eq!(scene.datapath.sweep_learnt(|_| true).unwrap().len(), 0);
+    // Three entries for each address: with these, more than half of what a cgroup so deep may have is taken.
+    learn(10..700);
+    learn_for(&other, 2000..2010);
+    assert_eq!(scene.datapath.sweep_learnt(|_| true).unwrap().len(), 20, "the others' stay");
     assert!(named.learnt(at(nobody(3))).is_none());
+    assert!(named.is_taken(at(nobody(2003))));
+    // What is gone gives its room back.
+    learn(10..700);
+    assert_eq!(scene.datapath.sweep_learnt(|_| true).unwrap().len(), 20);
 
     learn(0..10);
     assert_eq!(scene.datapath.sweep_learnt(|_| false).unwrap().len(), 0, "its namespace is served no more");

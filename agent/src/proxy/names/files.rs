@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use super::{KEEP, Names};
 use crate::{
     config::Host,
-    datapath::{FileError, NetnsCookie, NetnsId, ProcessRoot},
+    datapath::{CgroupTree, FileError, Holder, Member, NetnsCookie, NetnsId, ProcessRoot},
 };
 
 /// Longest file that is read.
@@ -47,9 +47,10 @@ impl Names {
     pub(crate) fn read_files(
         self: &Arc<Self>,
         runtime: &Handle,
+        cgroups: &Arc<CgroupTree>,
         netns: NetnsCookie,
         id: NetnsId,
-        witness: Option<u32>,
+        witness: Option<Member>,
     ) {
         {
             let mut namespaces = self.namespaces();
@@ -60,10 +61,10 @@ impl Names {
             }
             namespace.is_being_read = true;
         }
-        let names = Arc::clone(self);
+        let (names, cgroups) = (Arc::clone(self), Arc::clone(cgroups));
         runtime.spawn_blocking(move || {
             let read = match witness {
-                Some(pid) => names.read_of_process(netns, id, pid),
+                Some(witness) => names.read_of_process(&cgroups, netns, id, witness),
                 None => names.read_own(netns, id),
             };
             let mut namespaces = names.namespaces();
@@ -86,15 +87,22 @@ impl Names {
         self.namespaces().remove(&netns);
     }
 
-    fn read_of_process(&self, netns: NetnsCookie, id: NetnsId, pid: u32) -> Result<(), FileError> {
+    fn read_of_process(
+        &self,
+        cgroups: &CgroupTree,
+        netns: NetnsCookie,
+        id: NetnsId,
+        Member { pid, cgroup }: Member,
+    ) -> Result<(), FileError> {
         let root = ProcessRoot::open(pid, id)?;
+        let Ok(Some(holder)) = Holder::of(cgroups, cgroup) else { return Err(FileError::Gone(pid)) };
         let hosts = present(root.read(HOSTS, MAX_LEN))?;
         let registered = hosts_file(&hosts).filter_map(|(ip, host)| match host {
             Host::Name(name) => Some((ip, self.pattern_of(&name)?.clone(), name)),
             Host::Ip(_) => None,
         });
         for (ip, pattern, name) in registered.take(LISTED_PER_NETNS) {
-            if let Err(error) = self.datapath.learn_listed(netns, &name, &pattern, ip, KEEP) {
+            if let Err(error) = self.datapath.learn_listed(netns, &holder, &name, &pattern, ip, KEEP) {
                 tracing::error!(%error, netns = netns.0, name, "a listed address could not be given to the kernel");
             }
         }

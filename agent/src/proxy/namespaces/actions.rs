@@ -126,7 +126,7 @@ impl Inner {
             self.shared.tasks.spawn(accept::run(Arc::clone(&self.shared), place, listener));
         }
         self.counters.opened();
-        self.shared.names.read_files(&self.runtime, published.netns(), id, witness.map(|witness| witness.pid));
+        self.shared.names.read_files(&self.runtime, &self.cgroups, published.netns(), id, witness);
         let since = std::time::Instant::now();
         self.found().insert(id, Served { netns, published, listeners, witness, since, end });
         Ok(())
@@ -156,7 +156,7 @@ impl Inner {
     pub(super) fn read_files(&self) {
         // Copied: whoever opens a namespace waits for the lock.
         for (netns, Entry { id, witness, .. }) in self.found().cookies_and_entries() {
-            self.shared.names.read_files(&self.runtime, netns, id, witness.map(|witness| witness.pid));
+            self.shared.names.read_files(&self.runtime, &self.cgroups, netns, id, witness);
         }
     }
 
