@@ -254,8 +254,8 @@ pub struct PendingKey {
     pub listener_port: u32,
 }
 
-/// What is remembered of a socket: of a stream from its creation, of any other from its first `connect()` by a task in
-/// scope, or its first datagram to a server of names (then without cgroup and tgid).
+/// What is remembered of a socket from its creation; of one whose creation was not seen, from its first `connect()` by a task in
+/// scope, its first SYN, or its first datagram to a server of names (then without cgroup and tgid).
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {

@@ -1,4 +1,5 @@
-//! `cgroup/sock_create`: a socket may be made in one cgroup and connected in another, so its birthplace is remembered. Raw
+//! `cgroup/sock_create`: a socket may be made in one cgroup and connected in another, so its birthplace is remembered: of
+//! every kind, since raw sockets and SCTP's pass no other hook before the guard, which has to know their namespace. Raw
 //! sockets are refused.
 
 use aya_ebpf::{
@@ -28,29 +29,22 @@ pub(crate) fn weir_origin(ctx: SockContext) -> i32 {
     if refuses_raw(&ctx) {
         return 0;
     }
-    let is_stream = unsafe { (*ctx.sock).type_ } == SOCK_STREAM;
     let netns = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
-    // Of any kind: what looks a name up does so before it connects.
-    let is_served = unsafe { LISTENERS.get(&netns) }.is_some();
-    if is_served && !is_stream {
-        return 1;
-    }
     let in_scope = task_in_scope();
-    if in_scope && !is_served {
+    // Of any kind: what looks a name up does so before it connects.
+    if in_scope && unsafe { LISTENERS.get(&netns) }.is_none() {
         announce(netns);
     }
-    if is_stream {
-        let origin = Origin {
-            cgroup: unsafe { bpf_get_current_cgroup_id() },
-            netns,
-            tgid: (bpf_get_current_pid_tgid() >> 32) as u32,
-            in_scope: u32::from(in_scope),
-            asks: 0,
-            reserved: 0,
-        };
-        // Without memory the socket's birthplace stays unknown; the connecting task's cgroup still decides.
-        let _ = unsafe { store(&ORIGIN, ctx.sock, origin) };
-    }
+    let origin = Origin {
+        cgroup: unsafe { bpf_get_current_cgroup_id() },
+        netns,
+        tgid: (bpf_get_current_pid_tgid() >> 32) as u32,
+        in_scope: u32::from(in_scope),
+        asks: 0,
+        reserved: 0,
+    };
+    // Without memory the socket's birthplace stays unknown; the connecting task's cgroup still decides.
+    let _ = unsafe { store(&ORIGIN, ctx.sock, origin) };
     1
 }
 
@@ -68,5 +62,15 @@ pub(crate) fn adopt(sk: *mut bpf_sock, netns: u64, asks: bool) {
             (*known).in_scope = 1;
             (*known).asks |= u32::from(asks);
         }
+    }
+}
+
+/// A connection of TCP begins on a socket that the kernel made for itself (another subflow of MPTCP), or that is older than
+/// the agent: the guard has to know its namespace.
+#[inline(always)]
+pub(crate) fn place_unknown(sk: *mut bpf_sock, netns: u64) {
+    if unsafe { place(&ORIGIN, sk) }.is_null() {
+        let origin = Origin { cgroup: 0, netns, tgid: 0, in_scope: 0, asks: 0, reserved: 0 };
+        let _ = unsafe { store(&ORIGIN, sk, origin) };
     }
 }

@@ -55,9 +55,9 @@ fn look(ctx: &SkBuffContext) -> Result<(), ()> {
         return Ok(());
     }
     let origin = unsafe { stored(&ORIGIN, sk) };
-    // One that was connected before there was anybody to see it must not ask: another one will be made.
+    // One that is older than the agent must not ask: its namespace is not known. Another one will be made.
     let is_known = origin.is_some();
-    if !origin.map_or(port == dns::PORT && socket_in_scope(ctx), |origin| origin.asks != 0) {
+    if !origin.is_some_and(|origin| origin.asks != 0) && !(port == dns::PORT && socket_in_scope(ctx)) {
         return Ok(());
     }
     let message = Payload { skb: ctx.skb.skb, at: payload };

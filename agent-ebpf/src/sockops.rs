@@ -27,6 +27,7 @@ use crate::{
     counters::{Outcome, Step, count_denial, count_for, count_step},
     holders::{hold, release},
     maps::{ARRIVED, FLOW, OPEN, PENDING, place, store, unstore},
+    origin::place_unknown,
 };
 
 const AF_INET: u32 = 2;
@@ -45,7 +46,13 @@ pub(crate) fn weir_sock_ops(ctx: SockOpsContext) -> u32 {
 /// Just before the SYN: from here the listener can find the flow.
 #[inline(always)]
 fn publish(ctx: &SockOpsContext) {
-    let Some(flow) = flow_of(ctx) else { return };
+    let Some(flow) = flow_of(ctx) else {
+        let sk = socket(ctx);
+        if !sk.is_null() {
+            place_unknown(sk, unsafe { bpf_get_netns_cookie(ctx.as_ptr()) });
+        }
+        return;
+    };
     count_for(flow.task_cgroup, flow.endpoint, Outcome::Redirected);
     // Of a v4-mapped connection, the IPv6 address is not filled in yet.
     let ends = ends(ctx);

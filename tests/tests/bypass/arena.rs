@@ -1,10 +1,11 @@
 //! Where the vectors are tried: a target, an agent as far as the kernel knows one, and programs in and out of its scope.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use socket2::Socket;
 use weir::datapath::{
-    AttachOptions, CgroupTree, Datapath, EndpointCounts, EndpointIndex, Listeners, Published, Registration, Verbosity,
+    AttachOptions, CgroupTree, Datapath, EndpointCounts, EndpointIndex, Holder, Listeners, NamePattern, Published,
+    Registration, Verbosity,
 };
 use weir_tests::world::World;
 
@@ -97,6 +98,21 @@ impl Arena {
         let destinations = self.target.addresses().iter().enumerate().map(|(n, address)| (*address, index(n)));
         self.datapath.set_destinations(&destinations.collect::<HashMap<_, _>>()).unwrap();
         self.datapath.set_take_all(false).unwrap();
+    }
+
+    /// The target is known to the place's own network only, as what its hosts file or an answer gave.
+    pub(crate) fn learn_the_target(&self) {
+        self.datapath.set_destinations(&HashMap::new()).unwrap();
+        self.datapath.set_take_all(false).unwrap();
+        let cgroups = CgroupTree::open(self.world.cgroup_base()).unwrap();
+        let holder = Holder::of(&cgroups, cgroups.id_of(Side::InScope.cgroup()).unwrap()).unwrap().unwrap();
+        let netns = self.quarters.netns().cookie().unwrap();
+        for (n, address) in self.target.addresses().iter().enumerate() {
+            let ports = vec![(address.port(), index(n))];
+            let pattern = NamePattern { name: "target.test".into(), below: false, ports };
+            let keep = Duration::from_secs(3600);
+            self.datapath.learn_listed(netns, &holder, "target.test", &pattern, address.ip(), keep).unwrap();
+        }
     }
 
     /// The agent's listeners go, as when it is killed; what it told the programs stays.

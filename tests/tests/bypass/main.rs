@@ -3,7 +3,7 @@
 //! the agent is the programs, as they are steered here; once it is the whole agent, alive and killed. Needs root.
 //!
 //! In the lines "all TCP" nobody has registered the target, and `tcp = "all"`; in all others it is registered, which comes to the
-//! same in both modes.
+//! same in both modes: for every network, or in the lines "learnt" for the vectors' own alone.
 //!
 //! Every program is first run out of scope, where it must reach the target: a vector that gets nowhere by itself would
 //! prove nothing.
@@ -53,7 +53,7 @@ fn there_is_no_way_around(place: Place) {
     }
     arena.datapath.set_allow_raw(false).unwrap();
 
-    // Whoever has privileges cannot do less than others.
+    // From here on as root only where it comes to the same: whoever has privileges cannot do less than others.
     arena.take_all_and_forget_the_target();
     for vector in all() {
         table.note(
@@ -64,6 +64,17 @@ fn there_is_no_way_around(place: Place) {
             arena.try_in_scope(&vector, User::Root),
         );
     }
+
+    // What only its own network knows is registered like anything else.
+    arena.learn_the_target();
+    for vector in all() {
+        table.note("learnt", &vector, User::Root, vector.expected, arena.try_in_scope(&vector, User::Root));
+    }
+    arena.datapath.set_allow_raw(true).unwrap();
+    for vector in raw() {
+        table.note("raw, learnt", &vector, User::Root, Verdict::Guarded, arena.try_in_scope(&vector, User::Root));
+    }
+    arena.datapath.set_allow_raw(false).unwrap();
     arena.take_registered();
 
     // Whoever would be intercepted is denied; nothing else changes.

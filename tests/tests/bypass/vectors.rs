@@ -109,6 +109,7 @@ const STREAMS: &[Line] = &[
     ("outside_tcp", "", EVERY, Needs::Nothing, Intercepted),
     ("outside_rights", "", EVERY, Needs::Nothing, Intercepted),
     ("sctp", "", BOTH, Needs::Kernel, Guarded),
+    ("sctp", "one-to-many", BOTH, Needs::Kernel, Guarded),
 ];
 
 const DATAGRAMS: &[Line] = &[
