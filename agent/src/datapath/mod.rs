@@ -63,7 +63,7 @@ pub use self::{
     log::{KernelLog, LogError, Verbosity},
     maps::MapsError,
     netns::{Netns, NetnsError, NetnsId, Visitor},
-    old::{OldConnection, OldConnectionsError},
+    old::{OldConnection, OldConnections, OldConnectionsError},
     pins::{Detached, PinError, detach},
     process_file::{FileError, ProcessRoot},
     room::Holder,

@@ -6,7 +6,8 @@ use thiserror::Error;
 use weir_ebpf::ScopeRule;
 
 use super::{
-    CgroupError, CgroupId, CgroupTree, ClientAddr, Datapath, EndpointIndex, Netns, NetnsError, OriginalDst, address,
+    CgroupError, CgroupId, CgroupTree, ClientAddr, Datapath, EndpointIndex, Netns, NetnsCookie, NetnsError,
+    OriginalDst, address,
     maps::MapsError,
     sock_diag::{Entry, SockDiag},
 };
@@ -53,56 +54,65 @@ pub struct OldConnection {
     pub endpoint: EndpointIndex,
 }
 
+/// What became of the connections in one namespace.
+#[derive(Debug, Default)]
+pub struct OldConnections {
+    /// Those that were ended.
+    pub ended: Vec<OldConnection>,
+    /// Why others were not.
+    pub failed: Vec<OldConnectionsError>,
+}
+
 impl Datapath {
-    /// Ends the TCP connections in one namespace that go straight from a socket in scope to a registered destination, and
-    /// names them. The agents' own are left alone. To be called once scope and destinations are set; blocks for as long as
-    /// the kernel takes to list the namespace's TCP sockets.
+    /// Ends the TCP connections in one namespace that go straight from a socket in scope to a registered destination, as
+    /// everybody or this namespace knows them. The agents' own are left alone. To be called once scope and destinations are
+    /// set; blocks for as long as the kernel takes to list the namespace's TCP sockets.
     ///
     /// A socket whose cgroup is gone is left to the guard, which still knows where it belonged.
     ///
     /// # Errors
     ///
-    /// [`OldConnectionsError`]; what could be ended until then is.
+    /// [`OldConnectionsError`], when nothing could be tried. One connection's failure leaves the others to be ended.
     pub fn close_old_connections(
         &self,
         netns: &Netns,
         cgroups: &CgroupTree,
-    ) -> Result<Vec<OldConnection>, OldConnectionsError> {
+    ) -> Result<OldConnections, OldConnectionsError> {
+        let cookie = netns.cookie()?;
+        let mut scope = Scope::read(self, cgroups)?;
         let sockets = netns.run(SockDiag::open)?.map_err(OldConnectionsError::List)?;
-        let mut found = Vec::new();
-        let mut failed = None;
+        let (mut found, mut old) = (Vec::new(), OldConnections::default());
         sockets
-            .for_each_tcp(|entry| match self.registered(&entry) {
+            .for_each_tcp(|entry| match self.registered(&entry, cookie) {
                 Ok(Some(connection)) => found.push((entry, connection)),
                 Ok(None) => {}
-                Err(error) => failed = Some(error),
+                Err(error) => old.failed.push(error.into()),
             })
             .map_err(OldConnectionsError::List)?;
-        if let Some(error) = failed {
-            return Err(error.into());
-        }
-
-        let mut scope = Scope::read(self, cgroups)?;
-        let mut ended = Vec::new();
         for (entry, connection) in found {
             let OldConnection { cgroup, peer, .. } = connection;
             let destroy = || sockets.destroy(&entry).map_err(|source| OldConnectionsError::Destroy { peer, source });
-            if scope.includes(cgroup)? && destroy()? {
-                ended.push(connection);
+            let in_scope = scope.includes(cgroup).map_err(OldConnectionsError::from);
+            match in_scope.and_then(|in_scope| Ok(in_scope && destroy()?)) {
+                Ok(true) => old.ended.push(connection),
+                Ok(false) => {}
+                Err(error) => old.failed.push(error),
             }
         }
-        Ok(ended)
+        Ok(old)
     }
 
     /// A socket as a connection to a registered destination, if it is one and not an agent's.
-    fn registered(&self, entry: &Entry) -> Result<Option<OldConnection>, MapsError> {
+    fn registered(&self, entry: &Entry, netns: NetnsCookie) -> Result<Option<OldConnection>, MapsError> {
         let peer = entry.peer();
         let Some(cgroup) = entry.cgroup else { return Ok(None) };
-        let Some(endpoint) = self.maps.destinations.get(&address::to_kernel(peer))? else { return Ok(None) };
+        let everywhere = self.maps.destinations.get(&address::to_kernel(peer))?.map(EndpointIndex);
+        let here = || Ok::<_, MapsError>(self.learnt_at(netns, peer)?.map(|learnt| learnt.endpoint));
+        let Some(endpoint) = everywhere.map_or_else(here, |endpoint| Ok(Some(endpoint)))? else { return Ok(None) };
         if self.maps.agent_cgroups.get(&cgroup.0)?.is_some() {
             return Ok(None);
         }
-        let (local, peer, endpoint) = (ClientAddr(entry.local()), OriginalDst(peer), EndpointIndex(endpoint));
+        let (local, peer) = (ClientAddr(entry.local()), OriginalDst(peer));
         Ok(Some(OldConnection { cgroup, uid: entry.uid, local, peer, endpoint }))
     }
 }

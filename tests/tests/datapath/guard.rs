@@ -8,10 +8,13 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
-use weir::datapath::{ClientAddr, Netns, OldConnection, OriginalDst};
+use weir::datapath::{ClientAddr, NamePattern, Netns, OldConnection, OldConnections, OriginalDst};
 use weir_tests::world::Neighbour;
 
-use crate::scene::{PATIENCE, Scene, accepted, addr, endpoint, eventually, server};
+use crate::{
+    learning::{HOST, holder},
+    scene::{PATIENCE, Scene, accepted, addr, endpoint, eventually, server},
+};
 
 /// Connected before anybody registered its destination.
 fn connect_first(place: &str, server: &TcpListener) -> (TcpStream, TcpStream) {
@@ -58,7 +61,13 @@ fn older_connections_stall_until_they_are_ended() {
         server.set_nonblocking(false).unwrap();
     }
 
-    let mut ended = scene.datapath.close_old_connections(&Netns::current().unwrap(), &scene.cgroups).unwrap();
+    let here = Netns::current().unwrap();
+    let close = |netns| {
+        let OldConnections { ended, failed } = scene.datapath.close_old_connections(netns, &scene.cgroups).unwrap();
+        assert!(failed.is_empty(), "{failed:?}");
+        ended
+    };
+    let mut ended = close(&here);
     ended.sort_by_key(|connection| connection.local.0.port());
     let mut expected: Vec<_> = older
         .iter()
@@ -79,10 +88,33 @@ fn older_connections_stall_until_they_are_ended() {
     }
     assert_alive(&mut agents_own);
     assert_alive(&mut elsewhere);
-    assert!(scene.datapath.close_old_connections(&Netns::current().unwrap(), &scene.cgroups).unwrap().is_empty());
-    assert!(scene.datapath.close_old_connections(neighbour.netns(), &scene.cgroups).unwrap().is_empty());
+    assert!(close(&here).is_empty() && close(neighbour.netns()).is_empty());
     let counts = scene.datapath.counts(endpoint(0)).unwrap();
     assert_eq!(counts.seen, counts.guarded);
+}
+
+/// What failed open, or is older than the agent, may go to an address that only its own network has learnt.
+#[test]
+fn older_connections_to_learnt_addresses_are_ended() {
+    let mut scene = Scene::new("older-learnt");
+    let neighbour = scene.world.neighbour();
+    let [ip, _] = neighbour.addresses();
+    let (server, place) = server(&neighbour, ip);
+    let (mut client, _server) = connect_first(&place, &server);
+    let ports = vec![(addr(&place).port(), endpoint(3))];
+    let pattern = NamePattern { name: HOST.into(), below: false, ports };
+    let learn = |netns: &Netns| {
+        let (netns, holder) = (netns.cookie().unwrap(), holder(&scene, "/app"));
+        scene.datapath.learn_listed(netns, &holder, HOST, &pattern, ip, PATIENCE).unwrap();
+    };
+    let here = Netns::current().unwrap();
+    let ended = || scene.datapath.close_old_connections(&here, &scene.cgroups).unwrap().ended;
+    learn(neighbour.netns());
+    assert!(ended().is_empty(), "what another network has learnt counts there");
+    learn(&here);
+    let ended = ended();
+    assert_eq!((ended.len(), ended[0].endpoint, ended[0].peer.0), (1, endpoint(3), addr(&place)));
+    assert_eq!(client.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::ConnectionAborted);
 }
 
 fn unmapped(addr: SocketAddr) -> SocketAddr {

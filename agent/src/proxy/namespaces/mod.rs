@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use self::found::Found;
 pub use self::inherit::{Inherited, Lent};
 use super::{Proxy, Shared};
-use crate::datapath::{Announcements, CgroupError, CgroupTree, ListenError, NetnsCookie, Scope};
+use crate::datapath::{Announcements, CgroupError, CgroupTree, ListenError, NetnsCookie, OldConnections, Scope};
 
 /// Why the namespaces that are there at the start cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -167,11 +167,16 @@ impl Namespaces {
         self.inner.runtime.spawn_blocking(move || {
             for netns in namespaces {
                 match inner.shared.datapath.close_old_connections(&netns, &inner.cgroups) {
-                    Ok(ended) if ended.is_empty() => {}
-                    Ok(ended) => {
-                        tracing::info!(connections = ended.len(), "connections from before the agent were ended");
+                    Ok(OldConnections { ended, failed }) => {
+                        if !ended.is_empty() {
+                            tracing::info!(connections = ended.len(), "connections from before the agent were ended");
+                        }
                         for old in &ended {
                             inner.runtime.block_on(inner.shared.record_old(old));
+                        }
+                        if let Some(error) = failed.first() {
+                            let connections = failed.len();
+                            tracing::warn!(%error, connections, "connections from before the agent were left; they stall");
                         }
                     }
                     Err(error) => tracing::warn!(%error, "connections from before the agent were left; they stall"),
