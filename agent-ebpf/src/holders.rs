@@ -3,12 +3,9 @@
 use core::ptr;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use weir_ebpf::Flow;
+use weir_ebpf::{Flow, OTHERS};
 
 use crate::{counters::add, maps::HOLDERS};
-
-/// The holder of all cgroups beyond those that can be told apart.
-const OTHERS: u64 = 0;
 
 /// How many one holder may have. Its value is set when the programs are loaded.
 #[unsafe(no_mangle)]
@@ -24,7 +21,8 @@ pub(crate) fn holder_with_room(cgroup: u64) -> Option<u64> {
     } else {
         OTHERS
     };
-    let held = unsafe { HOLDERS.get(&holder) }.copied().unwrap_or(0);
+    // The agent has made a place for the others.
+    let held = unsafe { HOLDERS.get(&holder) }.copied()?;
     (held < u64::from(share)).then_some(holder)
 }
 

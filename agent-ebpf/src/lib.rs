@@ -35,6 +35,9 @@ pub const MAX_PENDING: u32 = 65_536;
 /// How many of these one cgroup may have; the rest is kept for the others.
 pub const PENDING_SHARE: u32 = MAX_PENDING / 2;
 
+/// Whose share those cgroups' connections count in that find no room to be told apart. There is always a place for it.
+pub const OTHERS: u64 = 0;
+
 /// How many connections can be open: made by the listener, and not yet recorded as ended.
 pub const MAX_OPEN: u32 = 131_072;
 
@@ -169,7 +172,7 @@ pub struct Flow {
     pub socket_cgroup: u64,
     /// Nanoseconds since boot, suspend included.
     pub boot_ns: u64,
-    /// Whose share of [`MAX_PENDING`] it counts in: the task's cgroup, or 0 where there was no room to tell cgroups apart.
+    /// Whose share of [`MAX_PENDING`] it counts in: the task's cgroup, or [`OTHERS`].
     pub holder: u64,
     /// The log's next seq when the agent was about to record the flow's end; 0 before.
     pub recording_from: u64,

@@ -73,7 +73,7 @@ pub(crate) static LISTENERS: HashMap<u64, ListenerPorts> = HashMap::with_max_ent
 #[map]
 pub(crate) static PENDING: HashMap<PendingKey, Flow> = HashMap::with_max_entries(MAX_PENDING, BPF_F_NO_PREALLOC);
 
-/// How many flows in `PENDING` a cgroup has; under 0, those of all cgroups that found no room here.
+/// How many flows in `PENDING` a cgroup has; under `OTHERS`, those of all cgroups that found no room here.
 #[map]
 pub(crate) static HOLDERS: HashMap<u64, u64> = HashMap::with_max_entries(MAX_WORKLOADS, BPF_F_NO_PREALLOC);
 

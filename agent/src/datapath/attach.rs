@@ -13,7 +13,7 @@ use aya::{
 };
 use serde::Serialize;
 use thiserror::Error;
-use weir_ebpf::{PENDING_SHARE, Settings};
+use weir_ebpf::{OTHERS, PENDING_SHARE, Settings};
 
 use super::{
     Announcements, CgroupId, CgroupTree, Datapath, KernelLog,
@@ -63,8 +63,8 @@ pub struct AttachOptions<'a> {
     pub deny_link_layer: bool,
     /// How much the programs say.
     pub verbosity: Verbosity,
-    /// How many flows may be on their way to a listener, and open; none for the defaults of 65,536 and 131,072. Only counts
-    /// when the maps are new.
+    /// How many flows may be on their way to a listener, and open, and how many cgroups with such flows are told apart; none
+    /// for the defaults of 65,536, 131,072 and 16,384. Only counts when the maps are new.
     pub max_pending: Option<u32>,
 }
 
@@ -181,6 +181,8 @@ impl Datapath {
         let log = KernelLog::new(&mut ebpf)?;
         let announcements = Announcements::take(&mut ebpf)?;
         let maps = Arc::new(Maps::take(&mut ebpf)?);
+        // Before cgroups take all places.
+        maps.holders.insert_new(&OTHERS, &0)?;
         let base_dir = options.cgroups.base_dir().try_clone_to_owned().map_err(|source| AttachError::Attach {
             name: PROGRAMS[0].0,
             cgroup: options.cgroups.base_id(),
@@ -306,6 +308,7 @@ fn loader<'a>(options: &AttachOptions<'_>, pending_share: &'a u32, pins: &Pins) 
     if let Some(max_pending) = options.max_pending {
         loader.map_max_entries("PENDING", max_pending);
         loader.map_max_entries("OPEN", max_pending);
+        loader.map_max_entries("HOLDERS", max_pending);
     }
     loader
 }

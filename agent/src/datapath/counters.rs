@@ -1,7 +1,7 @@
 //! What became of the attempts to reach endpoints that the programs saw.
 
 use serde::Serialize;
-use weir_ebpf::{Denial, EndpointCounters, MAX_WORKLOADS};
+use weir_ebpf::{Denial, EndpointCounters, MAX_WORKLOADS, OTHERS};
 
 use super::{CgroupId, CgroupTree, Datapath, EndpointIndex, maps::MapsError};
 
@@ -122,7 +122,7 @@ impl Datapath {
         // When in doubt it is still there.
         let is_gone = |cgroup: u64| matches!(cgroups.path_of(CgroupId(cgroup)), Ok(None));
         self.maps.workloads.remove_where(|key, _| is_gone(key.cgroup))?;
-        self.maps.holders.remove_where(|cgroup, held| *cgroup != 0 && *held == 0 && is_gone(*cgroup))?;
+        self.maps.holders.remove_where(|cgroup, held| *cgroup != OTHERS && *held == 0 && is_gone(*cgroup))?;
         Ok(())
     }
 

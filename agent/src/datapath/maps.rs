@@ -18,6 +18,9 @@ use weir_ebpf::{
     dns::{HashKey, Learnt, LearntKey, Pattern, Quota, Resolver},
 };
 
+/// `BPF_NOEXIST`, include/uapi/linux/bpf.h.
+const BPF_NOEXIST: u8 = 1;
+
 /// The maps that are pinned, so that they outlive the agent.
 pub(super) const PINNED: [&str; 28] = [
     "AGENTS",
@@ -189,6 +192,14 @@ impl<K: Pod + Eq + Hash, V: Pod + PartialEq> Hashed<K, V> {
 
     pub(super) fn insert(&self, key: &K, value: &V) -> Result<(), MapsError> {
         self.lock().insert(key, value, 0).map_err(self.failed())
+    }
+
+    /// Inserts an entry unless it is there.
+    pub(super) fn insert_new(&self, key: &K, value: &V) -> Result<(), MapsError> {
+        match self.lock().insert(key, value, BPF_NOEXIST.into()) {
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            result => result.map_err(self.failed()),
+        }
     }
 
     /// Removes one entry; it need not be there.

@@ -123,19 +123,7 @@ fn counters_and_open_flows_outlive_the_agent_with_the_names_they_were_counted_by
 fn one_cgroup_cannot_take_the_room_of_another() {
     let mut scene = Scene::with_room_for("share", Some(8));
     scene.register(&[addr(NOBODY_V4)]);
-    // A listener whose queue is full has SYNs wait.
-    fs::write("/proc/sys/net/core/somaxconn", "1").unwrap();
-    scene.listeners = scene.datapath.open_listeners(&Netns::current().unwrap()).unwrap();
-    let mut queued = Vec::new();
-    loop {
-        let socket = connecting().expect("room");
-        thread::sleep(Duration::from_millis(20));
-        if socket.peer_addr().is_err() {
-            break;
-        }
-        queued.push(socket);
-        assert!(queued.len() < 4, "the queue fills up");
-    }
+    let queued = fill_the_queue(&mut scene);
     let before = counts(&scene.datapath);
     let fill = |cgroup: &str| -> (Vec<Socket>, usize) {
         scene.world.enter(cgroup);
@@ -160,6 +148,44 @@ fn one_cgroup_cannot_take_the_room_of_another() {
     drop((flood, other));
     eventually(|| (counts(&scene.datapath).refused - before.refused == 12).then_some(()));
     drop(queued);
+}
+
+#[test]
+fn cgroups_that_are_not_told_apart_share_one_share() {
+    let mut scene = Scene::with_room_for("others", Some(8));
+    scene.register(&[addr(NOBODY_V4)]);
+    let queued = fill_the_queue(&mut scene);
+    // One of eight places is for these; with `/app`, seven others take the rest.
+    for n in 0..6 {
+        scene.world.enter(&format!("/app/{n}"));
+        drop(connecting().expect("room"));
+    }
+    eventually(|| (scene.datapath.pending_flows().unwrap() == 0).then_some(()));
+    let mut held = Vec::new();
+    for cgroup in ["/app/late", "/app/later"] {
+        scene.world.enter(cgroup);
+        held.extend((0..3).filter_map(|_| connecting().ok()));
+    }
+    assert_eq!(held.len(), 4, "half of the room for both together");
+    scene.world.enter("/app/0");
+    let own = connecting().expect("room of its own");
+    drop((held, own, queued));
+}
+
+/// A listener whose queue is full has SYNs wait; here are the connections in it.
+fn fill_the_queue(scene: &mut Scene) -> Vec<Socket> {
+    fs::write("/proc/sys/net/core/somaxconn", "1").unwrap();
+    scene.listeners = scene.datapath.open_listeners(&Netns::current().unwrap()).unwrap();
+    let mut queued = Vec::new();
+    loop {
+        let socket = connecting().expect("room");
+        thread::sleep(Duration::from_millis(20));
+        if socket.peer_addr().is_err() {
+            return queued;
+        }
+        queued.push(socket);
+        assert!(queued.len() < 4, "the queue fills up");
+    }
 }
 
 /// A socket that is connecting; none if it was denied.
