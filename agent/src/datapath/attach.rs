@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::AsFd,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -18,6 +18,7 @@ use weir_ebpf::{OTHERS, PENDING_SHARE, Settings};
 use super::{
     Announcements, CgroupId, CgroupTree, Datapath, KernelLog,
     announcements::load_exec,
+    hooks::Programs,
     log::{LEVEL, LogError, Verbosity},
     lsm,
     maps::{self, Maps, MapsError},
@@ -72,19 +73,6 @@ impl AttachOptions<'_> {
     fn settings(&self) -> Settings {
         Settings { take_all: self.take_all.into(), allow_raw: self.allow_raw.into(), fail_open: 0 }
     }
-}
-
-/// The agent's own programs, loaded, for as long as it lives.
-#[derive(Debug)]
-pub(super) struct Programs {
-    pub(super) bpffs: PathBuf,
-    pub(super) base: CgroupId,
-    base_dir: OwnedFd,
-    pub(super) programs: Vec<(&'static str, Hook, ProgramFd)>,
-    /// Those of the pinned maps, where they could be read.
-    pub(super) map_ids: Vec<Option<u32>>,
-    /// As this agent wants them.
-    settings: Mutex<Settings>,
 }
 
 /// The programs are attached.
@@ -165,7 +153,7 @@ impl Datapath {
     ///
     /// # Errors
     ///
-    /// [`AttachError`]. Links made by the failed attempt are removed again; an earlier agent's stay.
+    /// [`AttachError`]. Links made by the failed attempt are removed again; an earlier agent's stay, and what replaced them.
     pub fn attach(options: &AttachOptions<'_>) -> Result<Attached, AttachError> {
         let pins = Pins::open(&options.bpffs)?;
         let pending_share = options.max_pending.map_or(PENDING_SHARE, |max_pending| max_pending.div_ceil(2));
@@ -344,43 +332,4 @@ fn link_layer_lacks(error: AttachError) -> AttachError {
         }
         error => error,
     }
-}
-
-impl Programs {
-    /// Attaches each, or swaps it for another agent's. Says whether any link was there.
-    fn attach(&self, pins: &Pins) -> Result<bool, AttachError> {
-        let mut made = Vec::new();
-        let mut takeover = false;
-        for (name, hook, program) in &self.programs {
-            let refused = |source| AttachError::Attach { name, cgroup: self.base, source };
-            let attached = take_over(pins, self.base, name, program.as_fd()).and_then(|taken| {
-                if taken {
-                    takeover = true;
-                    return Ok(());
-                }
-                let link = sys::attach(program.as_fd(), self.base_dir.as_fd(), *hook).map_err(refused)?;
-                pins.pin_link(name, link.as_fd())?;
-                made.push(*name);
-                Ok(())
-            });
-            if let Err(error) = attached {
-                for name in made.into_iter().rev() {
-                    pins.detach_link(name)?;
-                }
-                return Err(error);
-            }
-        }
-        Ok(takeover)
-    }
-}
-
-/// Swaps the program of a pinned link, if there is one and it sits where it should. One that does not is removed.
-fn take_over(pins: &Pins, base: CgroupId, name: &str, program: BorrowedFd<'_>) -> Result<bool, AttachError> {
-    let Some(link) = pins.link(name)? else { return Ok(false) };
-    let on_base = sys::link_info(link.as_fd()).is_ok_and(|info| info.cgroup_id == base.0);
-    if on_base && sys::update(link.as_fd(), program).is_ok() {
-        return Ok(true);
-    }
-    pins.detach_link(name)?;
-    Ok(false)
 }

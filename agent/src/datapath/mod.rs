@@ -20,6 +20,7 @@ mod counters;
 mod features;
 mod flows;
 mod heartbeat;
+mod hooks;
 mod learnt;
 mod listeners;
 mod log;
@@ -80,7 +81,7 @@ pub struct Datapath {
     maps: Arc<maps::Maps>,
     /// This process as the programs see it, once it is registered.
     own: Arc<OnceLock<weir_ebpf::Agent>>,
-    programs: Arc<attach::Programs>,
+    programs: Arc<hooks::Programs>,
 }
 
 /// A cgroup2 id: the inode of its directory, as `bpf_get_current_cgroup_id` returns it.

@@ -107,6 +107,18 @@ impl Pins {
         sys::pin(link, &c_path(&path)?).map_err(PinError::io("pin", &path))
     }
 
+    /// Pins a program's link in the place of another one, which is detached. What fails in between leaves one of them attached,
+    /// or both.
+    pub(super) fn replace_link(&self, program: &str, link: BorrowedFd<'_>) -> Result<(), PinError> {
+        let (path, aside) = (self.links().join(program), self.links().join(format!("new_{program}")));
+        if aside.exists() {
+            detach_link(&aside)?;
+        }
+        sys::pin(link, &c_path(&aside)?).map_err(PinError::io("pin", &aside))?;
+        detach_link(&path)?;
+        fs::rename(&aside, &path).map_err(PinError::io("rename", &aside))
+    }
+
     pub(super) fn detach_link(&self, program: &str) -> Result<(), PinError> {
         detach_link(&self.links().join(program))
     }

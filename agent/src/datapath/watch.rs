@@ -2,13 +2,7 @@
 
 use std::{ffi::CString, os::fd::AsFd, os::unix::ffi::OsStrExt as _};
 
-use super::{
-    Datapath,
-    attach::{AttachError, Programs},
-    maps,
-    pins::Pins,
-    sys,
-};
+use super::{Datapath, attach::AttachError, hooks::Programs, maps, pins::Pins, sys};
 
 impl Datapath {
     /// The programs whose pinned link is not on the base's cgroup, or does not run this agent's program.

@@ -102,6 +102,26 @@ fn links_on_the_wrong_cgroup_are_replaced() {
     assert!(links(&bpffs, &cgroups).unwrap().iter().all(|link| link.ok));
 }
 
+/// As when a link is not what its name says: the kernel refuses to swap a program for one of another kind.
+#[test]
+fn links_that_do_not_take_the_program_are_replaced() {
+    let scene = Scene::new("refused");
+    scene.register(&[addr(NOBODY_V4)]);
+    let bpffs = scene.world.bpffs().join("weir");
+    let link = |program: &str| bpffs.join(format!("abi-{ABI}/links/{program}"));
+    // What is left of an earlier attempt is in nobody's way.
+    fs::rename(link("weir_bind6"), link("new_weir_connect4")).unwrap();
+    fs::rename(link("weir_connect4"), link("aside")).unwrap();
+    fs::rename(link("weir_sock_ops"), link("weir_connect4")).unwrap();
+    fs::rename(link("aside"), link("weir_sock_ops")).unwrap();
+    let Attached { datapath: next, takeover, .. } = attach(&scene.world, &scene.cgroups, None);
+    assert!(takeover, "of the others");
+    next.retire_others().unwrap();
+    assert_eq!(next.misplaced_links().unwrap(), Vec::<&str>::new());
+    assert_eq!(fs::read_dir(bpffs.join(format!("abi-{ABI}/links"))).unwrap().count(), 13);
+    scene.redirected(NOBODY_V4);
+}
+
 #[test]
 fn detaching_leaves_nothing() {
     let mut scene = Scene::new("detach");
