@@ -4,16 +4,17 @@
 use std::{
     fs,
     io::{ErrorKind, Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket},
 };
 
+use rustix::net::netdevice::name_to_index;
 use socket2::{Domain, Protocol, Socket, Type};
 use weir::datapath::{ClientAddr, NamePattern, Netns, OldConnection, OldConnections, OriginalDst};
-use weir_tests::world::Neighbour;
+use weir_tests::world::{Neighbour, ip};
 
 use crate::{
     learning::{HOST, holder},
-    scene::{PATIENCE, Scene, accepted, addr, endpoint, eventually, server},
+    scene::{NOBODY_V6, PATIENCE, Scene, accepted, addr, endpoint, eventually, server},
 };
 
 /// Connected before anybody registered its destination.
@@ -155,6 +156,31 @@ fn what_is_not_registered_passes() {
         assert_eq!(probe.send(b"data").unwrap_err().kind(), ErrorKind::PermissionDenied);
         assert_eq!(scene.datapath.counts(endpoint(0)).unwrap().guarded, counts.guarded + 1);
     }
+}
+
+/// It means nothing without its interface, so it cannot be registered; what else is taken changes nothing.
+#[test]
+fn a_link_local_destination_with_its_scope_is_left_alone() {
+    const HERE: &str = "fe80::77:1";
+    const THERE: &str = "fe80::77:2";
+    let mut scene = Scene::new("link-local");
+    let neighbour = scene.world.neighbour();
+    scene.register(&[addr(NOBODY_V6)]);
+    ip(&format!("addr add {HERE}/64 dev {} nodad", neighbour.device()));
+    neighbour.run(|| ip(&format!("addr add {THERE}/64 dev weir0 nodad")));
+    let index = |device: &str| name_to_index(UdpSocket::bind("[::]:0").unwrap(), device).unwrap();
+    let there = |scope| SocketAddrV6::new(THERE.parse().unwrap(), 443, 0, scope);
+    let server = neighbour.run(|| TcpListener::bind(there(index("weir0"))).unwrap());
+    server.set_nonblocking(true).unwrap();
+    let place = there(index(&neighbour.device()));
+    for take_all in [false, true] {
+        scene.datapath.set_take_all(take_all).unwrap();
+        let client = TcpStream::connect(place).unwrap();
+        let mut both = (client, accepted(&server).0);
+        assert_eq!(both.0.peer_addr().unwrap(), place.into(), "scope included");
+        assert_alive(&mut both);
+    }
+    scene.redirected(NOBODY_V6);
 }
 
 #[test]
