@@ -1,12 +1,16 @@
 //! `tcp = "all"`: what is no endpoint's passes untouched, in whatever order the two sides speak and end.
 
 use std::{
+    fs,
     io::{self, ErrorKind, Read as _, Write as _},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use socket2::Socket;
 use weir_tests::{
     fixture::{APP, Agent, Record},
     raw::client::dial,
@@ -176,6 +180,44 @@ fn who_writes_and_goes_at_once_is_proxied_and_attributed() {
     assert_eq!(flow.event()["traffic"]["bytes_out"], 5);
     assert_eq!(flow.workload("cgroup"), APP);
     assert_eq!(flow.workload("process")["comm"], "bash");
+}
+
+/// Nagle's algorithm would hold a small answer back until the one before is acknowledged.
+#[test]
+fn neither_of_the_agents_sockets_waits_for_more() {
+    let scene = Scene::new("nodelay");
+    let agent = agent(&scene);
+    scene.enter_scope();
+    let server = play(&scene, |mut wire| {
+        wire.write_all(b"hi").expect("say");
+        let peer = wire.peer_addr().expect("a peer");
+        wire.read_to_end(&mut Vec::new()).map(|_| peer)
+    });
+    let mut client = dial(scene.addr(PORT)).expect("connect");
+    client.read_exact(&mut [0; 2]).expect("hear");
+    let own = client.local_addr().expect("an address");
+    let ends = sockets_of(agent.pid());
+    let delays = |is_it: &dyn Fn(&Socket) -> bool| {
+        let socket = ends.iter().find(|socket| is_it(socket)).expect("the agent's end");
+        !socket.tcp_nodelay().expect("ask")
+    };
+    let peer = |socket: &Socket| socket.peer_addr().ok().and_then(|addr| addr.as_socket());
+    assert!(!delays(&|socket| peer(socket) == Some(own)), "to the client");
+    assert!(!delays(&|socket| peer(socket) == Some(scene.addr(PORT))), "to the server");
+    drop(client);
+    server.join().expect("the server").expect("the end");
+}
+
+/// A process's sockets, as descriptors of this one.
+fn sockets_of(pid: u32) -> Vec<Socket> {
+    let process = Pid::from_raw(pid.cast_signed()).expect("a process");
+    let handle = pidfd_open(process, PidfdFlags::empty()).expect("a handle");
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("list descriptors").flatten();
+    let is_socket = |path: &Path| fs::read_link(path).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"));
+    let sockets = descriptors.map(|entry| entry.path()).filter(|path| is_socket(path));
+    let number = |path: PathBuf| path.file_name()?.to_str()?.parse().ok();
+    let taken = sockets.filter_map(number).map(|number| pidfd_getfd(&handle, number, PidfdGetfdFlags::empty()));
+    taken.flatten().map(Socket::from).collect()
 }
 
 #[test]
