@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use rustix::net::bind;
+use rustix::{io::Errno, net::bind};
 
 use super::sys;
 
@@ -33,7 +33,7 @@ impl Binding {
         Self { device, mark, source: (!UNCHOSEN.contains(&source)).then_some(source) }
     }
 
-    /// Binds a socket for a connection to `peer` likewise.
+    /// Binds a socket for a connection to `peer` likewise; fails where its address is of another family.
     pub(super) fn apply(&self, socket: &OwnedFd, peer: IpAddr) -> io::Result<()> {
         let Self { device, mark, source } = *self;
         if mark != 0 {
@@ -43,12 +43,13 @@ impl Binding {
             sys::set_option(socket, libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, device)?;
         }
         match source {
-            Some(ip) if ip.is_ipv4() == peer.is_ipv4() => {
+            Some(ip) if ip.is_ipv4() != peer.is_ipv4() => Err(Errno::AFNOSUPPORT.into()),
+            Some(ip) => {
                 // The port is chosen when the peer is known, so that more than one connection can share it.
                 sys::set_option(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
                 Ok(bind(socket.as_fd(), &SocketAddr::new(ip, 0))?)
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 }

@@ -99,8 +99,15 @@ impl RawClient {
     /// # Errors
     /// The socket's and TLS's.
     pub fn tls(addr: SocketAddr, sni: &str, trust: &Trust) -> io::Result<Self> {
+        Self::tls_over(dial(addr)?, sni, trust)
+    }
+
+    /// Completes TLS for `sni` on a connection.
+    ///
+    /// # Errors
+    /// The socket's and TLS's.
+    pub fn tls_over(mut socket: TcpStream, sni: &str, trust: &Trust) -> io::Result<Self> {
         let mut session = trust.session(sni)?;
-        let mut socket = dial(addr)?;
         while session.is_handshaking() {
             session.complete_io(&mut socket)?;
         }

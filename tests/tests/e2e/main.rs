@@ -15,6 +15,7 @@ mod compression;
 mod container;
 mod crash;
 mod drain;
+mod eyeballs;
 mod failures;
 mod failures_disk;
 mod failures_limits;

@@ -224,7 +224,8 @@ impl Names {
         endpoints.any(|registered| registered.endpoint.other_names == OtherNames::Deny)
     }
 
-    /// Where to dial for a flow: its original destination, then the other addresses of the host that it asked for.
+    /// Where to dial for a flow: its original destination, then the other addresses of the host that it asked for, those of the
+    /// same family first. Clients that race both families (RFC 8305) cannot fall back any more: their connection is made.
     pub(crate) fn candidates(&self, netns: NetnsCookie, host: Option<&str>, dst: SocketAddr) -> Vec<SocketAddr> {
         let mut others: BTreeSet<SocketAddr> = BTreeSet::new();
         if let Some(host) = host.and_then(|host| host.parse::<Host>().ok()) {
@@ -236,9 +237,10 @@ impl Names {
             let of_host = learnt.iter().filter(|of| of.netns == netns && of.host.as_ref() == Some(&name));
             others.extend(of_host.map(|of| of.addr));
         }
-        others.retain(|addr| addr.port() == dst.port() && addr.is_ipv4() == dst.is_ipv4());
+        others.retain(|addr| addr.port() == dst.port());
         others.remove(&dst);
-        std::iter::once(dst).chain(others).collect()
+        let (like_it, unlike): (Vec<_>, Vec<_>) = others.into_iter().partition(|addr| addr.is_ipv4() == dst.is_ipv4());
+        std::iter::once(dst).chain(like_it).chain(unlike).collect()
     }
 
     /// The addresses that have been learnt for an endpoint.
