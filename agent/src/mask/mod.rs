@@ -245,3 +245,5 @@ impl Selected {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod time;

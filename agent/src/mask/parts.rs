@@ -80,7 +80,9 @@ impl Joined {
             let goes_on = (start, end) != (found.range.start, found.range.end);
             (start < end).then_some(Part { found: Found { range, detector: found.detector }, goes_on })
         };
-        finds.iter().filter_map(part).collect()
+        // They are in order and apart, so those that end before this text begins come first.
+        let first = finds.partition_point(|found| found.range.end <= own.start);
+        finds[first..].iter().take_while(|found| found.range.start < own.end).filter_map(part).collect()
     }
 }
 

@@ -8,6 +8,12 @@ use super::Subject;
 const REACH: usize = 64;
 
 impl<'t> Subject<'t> {
+    /// The same with so much of the name as words count: one name may stand over a long list of texts.
+    pub(super) fn shortly_named(self) -> Self {
+        let end = |name: &'t str| &name[name.floor_char_boundary(name.len().saturating_sub(REACH))..];
+        Self { name: self.name.map(end), ..self }
+    }
+
     /// The text before `at`, at most `reach` bytes of it.
     fn before(self, at: usize, reach: usize) -> &'t str {
         let from = self.text.floor_char_boundary(at.saturating_sub(reach));

@@ -1,6 +1,6 @@
 //! E-mail addresses (RFC 5321, international ones by RFC 6531), found from their `@`.
 
-use super::Found;
+use super::{Found, oauth::LONGEST_USERINFO};
 use crate::config::Detector;
 
 /// RFC 5321 section 4.5.3.1.
@@ -18,7 +18,7 @@ pub(super) fn around(text: &str, at: usize) -> Option<Found> {
     let domain = domain(&text[at + 1..])?;
     let start = at - local.len();
     // A URL's user, or what git and ssh call a remote.
-    let before = &text[..start];
+    let before = &text[text.floor_char_boundary(start.saturating_sub(LONGEST_USERINFO))..start];
     let after = &text[at + 1 + domain.len()..];
     if before.ends_with("//")
         || before.ends_with(':')

@@ -72,6 +72,7 @@ impl Set {
 
 /// What `set` finds, in the order of the text and without overlaps. Where two values meet, one range stands for both.
 pub(super) fn scan(subject: Subject<'_>, set: Set) -> Vec<Found> {
+    let subject = subject.shortly_named();
     let mut found = Vec::new();
     let text = subject.text;
     if text.len() >= WORD {
@@ -90,15 +91,11 @@ pub(super) fn scan(subject: Subject<'_>, set: Set) -> Vec<Found> {
     if text.len() >= iban::SHORTEST && set.contains(Detector::Iban) {
         runs::each(text, Class::IBAN, iban::SHORTEST, |run| iban::look(text, run, &mut found));
     }
-    if set.any(&[Detector::Email, Detector::OauthToken]) {
-        for at in memchr::memchr_iter(b'@', text.as_bytes()) {
-            if set.contains(Detector::Email) {
-                found.extend(email::around(text, at));
-            }
-            if set.contains(Detector::OauthToken) {
-                found.extend(oauth::password_before(text, at));
-            }
-        }
+    if set.contains(Detector::Email) {
+        found.extend(memchr::memchr_iter(b'@', text.as_bytes()).filter_map(|at| email::around(text, at)));
+    }
+    if set.contains(Detector::OauthToken) {
+        oauth::passwords(text, &mut found);
     }
     merged(found)
 }

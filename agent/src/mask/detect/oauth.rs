@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use memchr::memmem;
 
 use super::{
     Found, Subject,
@@ -25,7 +26,7 @@ const NAMES: [&str; 9] = [
 ];
 
 /// Longest user and password of a URL.
-const LONGEST_USERINFO: usize = 256;
+pub(super) const LONGEST_USERINFO: usize = 256;
 
 /// The token in a run of key letters, if the words before it say that it is one.
 pub(super) fn named(subject: Subject<'_>, word: Range<usize>) -> Option<Found> {
@@ -69,14 +70,20 @@ fn is_user_and_password(value: &str) -> bool {
     decoded.is_some_and(|text| text.contains(':') && !text.chars().any(char::is_control))
 }
 
-/// The password in `scheme://user:password@host`, whose `@` is at `at`.
-pub(super) fn password_before(text: &str, at: usize) -> Option<Found> {
-    let from = text.floor_char_boundary(at.saturating_sub(LONGEST_USERINFO));
-    let before = &text[from..at];
-    let userinfo = &before[before.rfind("://")? + 3..];
-    let (user, password) = userinfo.split_once(':')?;
-    let is_plain = |part: &str| !part.contains(|c: char| c.is_whitespace() || "/?#[]<>\"'".contains(c));
-    let placeholder = password.starts_with(['$', '{', '*']) || matches!(password, "password" | "pass" | "");
-    (is_plain(user) && is_plain(password) && !placeholder)
-        .then(|| Found { range: at - password.len()..at, detector: Detector::OauthToken })
+/// The passwords in texts like `scheme://user:password@host`. A password may have an `@` in it.
+pub(super) fn passwords(text: &str, found: &mut Vec<Found>) {
+    for scheme in memmem::find_iter(text.as_bytes(), "://") {
+        let start = scheme + "://".len();
+        let room = &text[start..text.floor_char_boundary(start + LONGEST_USERINFO)];
+        let authority = room.split(|c: char| c.is_whitespace() || "/?#[]<>\"'".contains(c)).next().unwrap_or_default();
+        let Some((user, password)) = authority.rsplit_once('@').and_then(|(userinfo, _)| userinfo.split_once(':'))
+        else {
+            continue;
+        };
+        let placeholder = password.starts_with(['$', '{', '*']) || matches!(password, "password" | "pass" | "");
+        if !placeholder {
+            let start = start + user.len() + 1;
+            found.push(Found { range: start..start + password.len(), detector: Detector::OauthToken });
+        }
+    }
 }

@@ -10,6 +10,8 @@ use crate::config::Detector;
 pub(super) const SHORTEST: usize = 8;
 /// And its digits.
 pub(super) const SHORTEST_DIGITS: usize = 8;
+/// Most bytes between two of its digits: a separator, and brackets.
+const BETWEEN: usize = 3;
 
 const WORDS: [&str; 20] = [
     "phone",
@@ -56,7 +58,8 @@ fn start_of(text: &str, from: usize, to: usize) -> Option<usize> {
     text[from..to].find(|c: char| c.is_ascii_digit() || c == '+' || c == '(').map(|at| from + at)
 }
 
-/// One separator at a time, but for `) ` and ` (`; ends with a digit.
+/// One separator at a time, with brackets around it, as in `) (`; ends with a digit. What is looked at beyond the end is as
+/// short, so that the next look can begin there.
 fn end_of(bytes: &[u8], start: usize, limit: usize) -> usize {
     let mut end = start + 1;
     let mut separators = 0;
@@ -66,7 +69,7 @@ fn end_of(bytes: &[u8], start: usize, limit: usize) -> usize {
             end = at + 1;
         } else {
             separators += usize::from(!matches!(byte, b'(' | b')'));
-            if separators > 1 || *byte == b'+' {
+            if separators > 1 || *byte == b'+' || at - end >= BETWEEN {
                 break;
             }
         }

@@ -11,8 +11,9 @@ use crate::config::Detector;
 /// Longest token that is looked for.
 const LONGEST: usize = 16 << 10;
 
-/// So many letters may be tried at each prefix among them.
-const FEW: usize = 256;
+/// So many prefixes in one stretch of letters may lead to nothing before the rest of it is passed over: trying each of them
+/// would cost the square of its length.
+const TRIES: usize = 8;
 
 /// One form of token.
 pub(super) struct Form {
@@ -50,41 +51,20 @@ static FORMS: LazyLock<Forms> = LazyLock::new(|| {
     Forms { prefixes: prefixes.expect("a few short literals"), forms }
 });
 
-/// How many letters behind a prefix that led to nothing are not looked at again: none, but where they go on for so long that
-/// trying each prefix among them would cost the square of their number.
-fn passed_over(rest: &str) -> usize {
-    let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "_-".contains(c))).unwrap_or(rest.len());
-    if end > FEW { end } else { 0 }
+/// Where the letters that a text begins with end.
+fn end_of_stretch(text: &str) -> usize {
+    text.find(|c: char| !(c.is_ascii_alphanumeric() || "_-".contains(c))).unwrap_or(text.len())
 }
 
 /// Looks at one run of key letters.
 pub(super) fn look(subject: Subject<'_>, word: Range<usize>, set: Set, found: &mut Vec<Found>) {
-    let Forms { prefixes, forms } = &*FORMS;
     let run = &subject.text[word.clone()];
     // By far the most long words in data: only a name can say that one is secret.
     if entropy::is_uuid(run) {
         found.extend(oauth::named(subject, word).filter(|_| set.contains(Detector::OauthToken)));
         return;
     }
-    let mut from = 0;
-    while let Some(hit) = prefixes.find(&run[from..]) {
-        let start = from + hit.start();
-        let (form, pattern) = &forms[hit.pattern().as_usize()];
-        from += hit.end();
-        if !set.contains(form.detector) {
-            continue;
-        }
-        let rest = &run[start..run.len().min(start + LONGEST)];
-        let ends_at = |end: usize| word.start + start..word.start + start + end;
-        let is_token = |end: usize| stands_alone(subject.text, &ends_at(end)) && (form.check)(&rest[..end]);
-        match pattern.find(rest).map(|matched| matched.end()).filter(|end| is_token(*end)) {
-            Some(end) => {
-                found.push(Found { range: ends_at(end), detector: form.detector });
-                from = start + end;
-            }
-            None => from += passed_over(&run[from..]),
-        }
-    }
+    tokens(subject, word.clone(), set, found);
     if set.contains(Detector::AwsKey) {
         aws::secrets(subject, word.clone(), found);
     }
@@ -93,5 +73,41 @@ pub(super) fn look(subject: Subject<'_>, word: Range<usize>, set: Set, found: &m
     }
     if set.contains(Detector::HighEntropy) {
         found.extend(entropy::look(subject, word));
+    }
+}
+
+/// Tokens in a run that say by their first letters what they are.
+fn tokens(subject: Subject<'_>, word: Range<usize>, set: Set, found: &mut Vec<Found>) {
+    let Forms { prefixes, forms } = &*FORMS;
+    let run = &subject.text[word.clone()];
+    let (mut from, mut stretch_end, mut tries) = (0, 0, 0);
+    while let Some(hit) = prefixes.find(&run[from..]) {
+        let start = from + hit.start();
+        let (form, pattern) = &forms[hit.pattern().as_usize()];
+        from += hit.end();
+        let begins = !run[..start].ends_with(|c: char| c.is_ascii_alphanumeric());
+        if !begins || !set.contains(form.detector) {
+            continue;
+        }
+        let rest = &run[start..run.len().min(start + LONGEST)];
+        let ends_at = |end: usize| word.start + start..word.start + start + end;
+        let is_token = |end: usize| stands_alone(subject.text, &ends_at(end)) && (form.check)(&rest[..end]);
+        let end = pattern.find(rest).map(|matched| matched.end());
+        if let Some(end) = end.filter(|end| is_token(*end)) {
+            found.push(Found { range: ends_at(end), detector: form.detector });
+            from = start + end;
+            continue;
+        }
+        if start >= stretch_end {
+            (stretch_end, tries) = (start + end_of_stretch(&run[start..]), 0);
+        }
+        tries += 1;
+        if tries >= TRIES {
+            from = from.max(stretch_end);
+        }
+        // Too long for any, and so would be what begins within it.
+        if end == Some(LONGEST) {
+            from = from.max(start + LONGEST);
+        }
     }
 }

@@ -76,6 +76,55 @@ fn encoded_text_is_masked_behind_its_encoding() {
 }
 
 #[test]
+fn a_long_hostile_message_takes_no_longer_than_its_length() {
+    let paths = ["$..a", "$.result.b", "$..c[*].d", "$.result.e[?@.f == 1]"];
+    let rules = [rule("p", &paths), config::Mask { style: MaskStyle::Partial, ..all() }];
+    let (selected, key) = (select(&rules), key());
+    let text = |parts: [&str; 3], length: usize| {
+        format!("{}{}{}", parts[0], parts[1].repeat(length / parts[1].len()), parts[2])
+    };
+    for parts in [
+        [r#"{"result":["#, r#"{"a":1},"#, "0]}"],
+        [r#"{"result":["#, r#"{"a":{"a":{"a":[{"c":[{"d":1}]}]}}},"#, "0]}"],
+        [r#"{"result":{"e":["#, r#"{"f":1},"#, "0]}}"],
+        [r#"{"result":["#, "[[[[[]]]]],", "0]}"],
+        [r#"{"result":["#, r#""{\"a\":\"[1]\"}","#, "0]}"],
+        [r#"{"result":["#, r#""{\"a\":1,\"a\":2}","#, "0]}"],
+        [r#"{"result":""#, r#"\u0041 4111 1111 1111 1111 "#, "\"}"],
+        [r#"{"result":""#, "ada%40example.com ", "\"}"],
+        [r#"{"result":{"data":["#, r#""cGhvbmUgMTIzNDU2NzggcGhvbmU=","#, "0]}}"],
+        [r#"{"method":"notifications/progress","params":{"progressToken":1,"message":""#, "Mail a@b.de", "\"}}"],
+    ] {
+        time::grows_with_length(parts[1], |length| {
+            let message = text(parts, length);
+            let (selected, key) = (&selected, &key);
+            move || drop(selected.apply(&message, key))
+        });
+        time::grows_with_length(parts[1], |length| {
+            let message = text(parts, length);
+            let (selected, key, mut threads) = (&selected, &key, Threads::default());
+            move || drop(selected.inline_next(&mut threads, &message, key))
+        });
+    }
+    // One text in many pieces, and one name over many texts.
+    time::grows_with_length("pieces", |length| {
+        let piece = |n: usize| {
+            let text = ["4111 1111 1111 1111 a@b.de ", "Mail a@"][n % 2];
+            format!(r#"{{"method":"notifications/progress","params":{{"progressToken":1,"message":"{text}"}}}}"#)
+        };
+        let messages: Vec<String> = (0..length / 128).map(piece).collect();
+        let (selected, key) = (&selected, &key);
+        move || drop(selected.apply_all(&messages.iter().map(String::as_str).collect::<Vec<_>>(), key))
+    });
+    time::grows_with_length("name", |length| {
+        let texts = "\"12345678\",".repeat(length / 16);
+        let message = format!(r#"{{"result":{{"{}":[{texts}0]}}}}"#, "n".repeat(length));
+        let (selected, key) = (&selected, &key);
+        move || drop(selected.apply(&message, key))
+    });
+}
+
+#[test]
 fn styles_show_nothing_some_or_what_correlates() {
     let text = format!(r#"{{"params":{{"a":"{CARD}","b":"{CARD}"}}}}"#);
     let partial = masked(&text, &[config::Mask { style: MaskStyle::Partial, ..all() }]);
