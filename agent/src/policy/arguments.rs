@@ -6,7 +6,10 @@
 //! [`Fault`]: a name in another case (some servers fold it), or a path through something that is no object (some servers parse
 //! the JSON in a string).
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
 use cedar_policy::RestrictedExpression as Expression;
 use serde_json::{Value, value::RawValue};
@@ -72,7 +75,7 @@ pub(super) struct Veil {
 /// The arguments of one call.
 #[derive(Debug, Default)]
 pub(super) struct Arguments<'a> {
-    members: BTreeMap<Cow<'a, str>, &'a RawValue>,
+    root: Object<'a>,
     text: Option<&'a RawValue>,
     /// For recorded calls.
     veil: Option<Veil>,
@@ -92,21 +95,27 @@ impl<'a> Arguments<'a> {
         if veil.is_some_and(|veil| veil.is_cut) {
             return Err(Fault::Cut);
         }
-        let members = match text {
-            None => BTreeMap::new(),
-            Some(text) => members(text).ok_or(Fault::NotAnObject)?,
+        let root = match text {
+            None => Object::default(),
+            Some(text) => Object::read(text).ok_or(Fault::NotAnObject)?,
         };
-        Ok(Self { members, text, veil })
+        Ok(Self { root, text, veil })
     }
 
-    /// The tag of a path, if there is a value; of a number as decimal only with `decimals`.
-    pub(super) fn tag(&self, path: &Path, decimals: bool) -> Result<Option<Expression>, Fault> {
-        Ok(match self.find(path)? {
-            Found::Nothing => None,
-            Found::Value(value) => Some(record(&value_members(value, decimals))),
-            // No record: reading a member fails, and so does asking with `has` whether there is one.
-            Found::Hidden => Some(Expression::new_bool(false)),
-        })
+    /// The tags of those paths that lead to a value; of a number as decimal only with `decimals`.
+    pub(super) fn tags(&self, paths: &BTreeSet<Path>, decimals: bool) -> Result<Vec<(String, Expression)>, Fault> {
+        let mut inner = HashMap::new();
+        let mut tags = Vec::new();
+        for path in paths {
+            let tag = match self.find(path, &mut inner)? {
+                Found::Nothing => continue,
+                Found::Value(value) => record(&value_members(value, decimals)),
+                // No record: reading a member fails, and so does asking with `has` whether there is one.
+                Found::Hidden => Expression::new_bool(false),
+            };
+            tags.push((path.text.clone(), tag));
+        }
+        Ok(tags)
     }
 
     /// The names at the top, and the whole as text; what is too large, or masked in part, is left out.
@@ -114,29 +123,33 @@ impl<'a> Arguments<'a> {
         let mut attributes = Vec::new();
         let text = self.text.map_or("{}", RawValue::get);
         if text.len() <= WHOLE_BYTES && !self.hides(text) {
-            let names = self.members.keys().map(|name| Expression::new_string(name.clone().into_owned()));
+            let names = self.root.members.keys().map(|name| Expression::new_string(name.clone().into_owned()));
             attributes.push(("keys".to_owned(), Expression::new_set(names)));
             attributes.extend(compact(text).map(|json| ("json".to_owned(), Expression::new_string(json))));
         }
         attributes
     }
 
-    fn find(&self, path: &Path) -> Result<Found<'a>, Fault> {
+    /// What a path leads to. The objects on the way are kept in `inner`, by the steps to them: other paths lead through them too.
+    fn find<'p>(&self, path: &'p Path, inner: &mut HashMap<&'p [String], Object<'a>>) -> Result<Found<'a>, Fault> {
         let Some((last, through)) = path.steps.split_last() else { return Ok(Found::Nothing) };
-        let mut inner;
-        let mut at = &self.members;
-        for step in through {
-            let Some(value) = member(at, step, path)? else { return self.nothing(at, path) };
+        for (depth, step) in through.iter().enumerate() {
+            if inner.contains_key(&through[..=depth]) {
+                continue;
+            }
+            let at = inner.get(&through[..depth]).unwrap_or(&self.root);
+            let Some(value) = at.member(step, path)? else { return self.nothing(at, path) };
             if value.get() == "null" {
                 return Ok(Found::Nothing);
             }
-            inner = members(value).ok_or_else(|| match self.hides(value.get()) {
+            let object = Object::read(value).ok_or_else(|| match self.hides(value.get()) {
                 true => Fault::Masked(path.text.clone()),
                 false => Fault::Through(path.text.clone()),
             })?;
-            at = &inner;
+            inner.insert(&through[..=depth], object);
         }
-        Ok(match member(at, last, path)? {
+        let at = inner.get(through).unwrap_or(&self.root);
+        Ok(match at.member(last, path)? {
             None => return self.nothing(at, path),
             Some(value) if self.hides(value.get()) => Found::Hidden,
             Some(value) => Found::Value(value),
@@ -144,8 +157,8 @@ impl<'a> Arguments<'a> {
     }
 
     /// Nothing has the name; what has a masked name might.
-    fn nothing(&self, members: &BTreeMap<Cow<'_, str>, &RawValue>, path: &Path) -> Result<Found<'a>, Fault> {
-        if members.keys().any(|name| self.hides(name)) {
+    fn nothing(&self, object: &Object<'_>, path: &Path) -> Result<Found<'a>, Fault> {
+        if object.members.keys().any(|name| self.hides(name)) {
             Err(Fault::Masked(path.text.clone()))
         } else {
             Ok(Found::Nothing)
@@ -162,36 +175,44 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// The member of a name, unless another member's name could be taken for it.
-fn member<'a>(
-    members: &BTreeMap<Cow<'_, str>, &'a RawValue>,
-    name: &str,
-    path: &Path,
-) -> Result<Option<&'a RawValue>, Fault> {
-    if members.keys().any(|key| key != name && same_but_for_case(key, name)) {
-        return Err(Fault::Case(path.text.clone()));
+/// The members of one object.
+#[derive(Debug, Default)]
+struct Object<'a> {
+    members: BTreeMap<Cow<'a, str>, &'a RawValue>,
+    /// How many names are one when their case is folded.
+    folded: HashMap<String, usize>,
+}
+
+impl<'a> Object<'a> {
+    /// Reads an object. Its values are not looked at.
+    fn read(text: &'a RawValue) -> Option<Self> {
+        #[derive(serde::Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+        let members: BTreeMap<Name<'_>, &RawValue> = serde_json::from_str(text.get()).ok()?;
+        let members: BTreeMap<_, _> = members.into_iter().map(|(Name(name), value)| (name, value)).collect();
+        let mut folded = HashMap::with_capacity(members.len());
+        for name in members.keys() {
+            *folded.entry(fold(name)).or_default() += 1;
+        }
+        Some(Self { members, folded })
     }
-    Ok(members.get(name).copied())
+
+    /// The member of a name, unless another member's name could be taken for it.
+    fn member(&self, name: &str, path: &Path) -> Result<Option<&'a RawValue>, Fault> {
+        let member = self.members.get(name).copied();
+        let alike = self.folded.get(&fold(name)).copied().unwrap_or_default();
+        if alike > usize::from(member.is_some()) { Err(Fault::Case(path.text.clone())) } else { Ok(member) }
+    }
 }
 
 /// By Unicode's lower case, and as Go's `encoding/json` folds two letters that have none in ASCII.
-fn same_but_for_case(key: &str, name: &str) -> bool {
-    let fold = |text: &str| -> String {
-        let ascii = text.chars().map(|c| match c {
-            '\u{17f}' => 's',
-            '\u{212a}' => 'k',
-            c => c,
-        });
-        ascii.flat_map(char::to_lowercase).collect()
-    };
-    fold(key) == fold(name)
-}
-
-fn members(text: &RawValue) -> Option<BTreeMap<Cow<'_, str>, &RawValue>> {
-    #[derive(serde::Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-    struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-    let members: BTreeMap<Name<'_>, &RawValue> = serde_json::from_str(text.get()).ok()?;
-    Some(members.into_iter().map(|(Name(name), value)| (name, value)).collect())
+fn fold(name: &str) -> String {
+    let ascii = name.chars().map(|c| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        c => c,
+    });
+    ascii.flat_map(char::to_lowercase).collect()
 }
 
 /// The members of `Value` that a value has the form for.

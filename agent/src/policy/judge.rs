@@ -137,10 +137,7 @@ impl Policies {
             "tools/call" | "prompts/get" if slice.reads_arguments => {
                 let arguments = Arguments::read(question::arguments(question.params)?, veil)?;
                 veiled = arguments.is_veiled();
-                let mut tags = Vec::new();
-                for path in &slice.paths {
-                    tags.extend(arguments.tag(path, slice.extensions.decimal)?.map(|tag| (path.text.clone(), tag)));
-                }
+                let tags = arguments.tags(&slice.paths, slice.extensions.decimal)?;
                 Some((if slice.reads_whole { arguments.whole() } else { Vec::new() }, tags))
             }
             "tools/call" | "prompts/get" => Some((Vec::new(), Vec::new())),

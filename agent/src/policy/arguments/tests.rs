@@ -72,7 +72,8 @@ fn escapes_and_white_space_do_not_hide_text() {
 fn look(arguments: &str, path: &str) -> Result<bool, Fault> {
     let raw: Box<RawValue> = serde_json::from_str(arguments).unwrap();
     let arguments = Arguments::read(Some(&raw), Some(Veil { hides: |text| text.contains("[masked:"), is_cut: false }))?;
-    arguments.tag(&Path::parse(path).unwrap(), true).map(|tag| tag.is_some())
+    let tags = arguments.tags(&BTreeSet::from([Path::parse(path).unwrap()]), true)?;
+    Ok(!tags.is_empty())
 }
 
 #[test]
@@ -100,6 +101,21 @@ fn paths_lead_to_one_value_or_none_or_are_refused() {
     }
     assert_eq!(Path::parse("a~2"), None);
     assert_eq!(Path::parse("a~"), None);
+}
+
+#[test]
+fn an_objects_names_are_folded_once_however_many_paths_there_are() {
+    let members: Vec<String> = (0..2000).map(|n| format!("\"member{n}\":{{}}")).collect();
+    let text = format!("{{\"f\":{{{}}}}}", members.join(","));
+    let raw: Box<RawValue> = serde_json::from_str(&text).unwrap();
+    let arguments = Arguments::read(Some(&raw), None).unwrap();
+    let paths: BTreeSet<Path> = (0..50).map(|n| Path::parse(&format!("f/member{n}/x")).unwrap()).collect();
+    let mut inner = HashMap::new();
+    for path in &paths {
+        assert!(matches!(arguments.find(path, &mut inner), Ok(Found::Nothing)));
+    }
+    // The object that all lead through, and one for each.
+    assert_eq!(inner.len(), 51);
 }
 
 proptest! {
