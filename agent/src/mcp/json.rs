@@ -7,7 +7,7 @@
 //! - not UTF-8, a byte order mark, anything after the value, nesting beyond the limit;
 //! - an object with the same key twice, compared after unescaping, at any depth;
 //! - a key that Unicode simple case folding turns into one that the agent reads, without being it: `Method`,
-//!   `param\u017f` (long s) and the like, in the JSON-RPC envelope and in `params`;
+//!   `param\u017f` (long s) and the like, in the JSON-RPC envelope, in `params` and in its `ref`;
 //! - a key `__proto__` in `params` and below: what JavaScript copies from it is an object's prototype, or nothing;
 //! - an unpaired surrogate escape, and a number beyond the range of a double: infinity to some parsers, an error to others.
 //!
@@ -24,7 +24,9 @@ pub const MAX_DEPTH: usize = 127;
 /// The envelope's keys (JSON-RPC 2.0, sections 4 and 5).
 const ENVELOPE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 /// The keys of `params` that decide what is called.
-const PARAMS: &[&str] = &["name", "arguments", "uri", "_meta"];
+const PARAMS: &[&str] = &["name", "arguments", "uri", "ref", "_meta"];
+/// The keys of `params.ref`, which says what a completion is for.
+const REFERENCE: &[&str] = &["type", "name", "uri"];
 
 /// Not a key like others in JavaScript (ECMA-262 section B.2.2.1): the npm SDKs drop it from the arguments.
 const PROTOTYPE: &str = "__proto__";
@@ -176,7 +178,9 @@ enum Place {
     Message,
     /// A message's `params`.
     Params,
-    /// Anywhere below `params`.
+    /// `ref` in `params`.
+    Reference,
+    /// Anywhere else below `params`.
     Asked,
     /// Anywhere else.
     Inside,
@@ -187,18 +191,20 @@ impl Place {
         match self {
             Self::Body | Self::Message => ENVELOPE,
             Self::Params => PARAMS,
+            Self::Reference => REFERENCE,
             Self::Asked | Self::Inside => &[],
         }
     }
 
     fn forbids(self, key: &str) -> bool {
-        matches!(self, Self::Params | Self::Asked) && key == PROTOTYPE
+        matches!(self, Self::Params | Self::Reference | Self::Asked) && key == PROTOTYPE
     }
 
     fn member(self, key: &str) -> Self {
         match self {
             Self::Body | Self::Message if key == "params" => Self::Params,
-            Self::Params | Self::Asked => Self::Asked,
+            Self::Params if key == "ref" => Self::Reference,
+            Self::Params | Self::Reference | Self::Asked => Self::Asked,
             _ => Self::Inside,
         }
     }
@@ -206,7 +212,7 @@ impl Place {
     fn element(self) -> Self {
         match self {
             Self::Body => Self::Message,
-            Self::Params | Self::Asked => Self::Asked,
+            Self::Params | Self::Reference | Self::Asked => Self::Asked,
             _ => Self::Inside,
         }
     }

@@ -61,7 +61,7 @@ impl Subject {
             "tools/call" => named().map(Self::Tool),
             "prompts/get" => named().map(Self::Prompt),
             "resources/read" | "resources/subscribe" | "resources/unsubscribe" => named().map(Self::Resource),
-            "completion/complete" => Some(completed(question.params)),
+            "completion/complete" => completed(question.params),
             _ => Some(Self::Endpoint),
         }
     }
@@ -75,8 +75,8 @@ impl Subject {
     }
 }
 
-/// What a completion is for (`params.ref`).
-fn completed(params: Option<&[u8]>) -> Subject {
+/// What a completion is for (`params.ref`); `None` where that cannot be read.
+fn completed(params: Option<&[u8]>) -> Option<Subject> {
     #[derive(Deserialize)]
     struct Params {
         r#ref: Reference,
@@ -89,11 +89,11 @@ fn completed(params: Option<&[u8]>) -> Subject {
         #[serde(rename = "ref/resource")]
         Resource { uri: String },
     }
-    match params.and_then(|params| serde_json::from_slice::<Params>(params).ok()) {
-        Some(Params { r#ref: Reference::Prompt { name } }) => Subject::Prompt(name),
-        Some(Params { r#ref: Reference::Resource { uri } }) => Subject::Resource(uri),
-        None => Subject::Endpoint,
-    }
+    let Params { r#ref } = serde_json::from_slice(params?).ok()?;
+    Some(match r#ref {
+        Reference::Prompt { name } => Subject::Prompt(name),
+        Reference::Resource { uri } => Subject::Resource(uri),
+    })
 }
 
 /// `params.arguments`, as written; `None` where there are none, or `null`.

@@ -200,7 +200,7 @@ fn methods_have_actions_groups_and_subjects() {
         ("prompts/get", Some("sum"), None, "prompt"),
         ("prompts/get", Some("other"), None, "default"),
         ("completion/complete", None, Some(reference.as_str()), "prompt"),
-        ("completion/complete", None, None, "default"),
+        ("completion/complete", None, None, "unjudgeable"),
         ("x/y", None, None, "x"),
         ("use", None, None, "default"),
         ("session", None, None, "default"),
@@ -208,6 +208,31 @@ fn methods_have_actions_groups_and_subjects() {
     ] {
         let verdict = policies.judge(&question(&app, method, target, params.map(str::as_bytes)));
         assert_eq!(brief(&verdict).1, expected, "{method} {target:?}");
+    }
+}
+
+#[test]
+fn a_completion_for_what_cannot_be_read_is_denied() {
+    let policies = policies(
+        r#"@id("secret") forbid (principal, action == Action::"completion/complete", resource == Prompt::"billing/secret");"#,
+    );
+    let app = unit("app.service");
+    let ask = |params: &str| {
+        let verdict = policies.judge(&question(&app, "completion/complete", None, Some(params.as_bytes())));
+        format!("{} {}", verdict.action(), brief(&verdict).1)
+    };
+    assert_eq!(ask(r#"{"ref":{"type":"ref/prompt","name":"secret"}}"#), "deny secret");
+    assert_eq!(ask(r#"{"ref":{"type":"ref/prompt","name":"open"},"argument":{"Name":"a"}}"#), "allow ");
+    assert_eq!(ask(r#"{"ref":{"type":"ref/resource","uri":"file:///a"}}"#), "allow ");
+    for unclear in [
+        r#"{"Ref":{"type":"ref/prompt","name":"secret"}}"#,
+        r#"{"ref":{"Type":"ref/prompt","Name":"secret"}}"#,
+        r#"{"ref":{"type":"ref/prompt","uri":"secret"}}"#,
+        r#"{"ref":{"type":"ref/other","name":"secret"}}"#,
+        r#"{"ref":null}"#,
+        "{}",
+    ] {
+        assert_eq!(ask(unclear), "deny unjudgeable", "{unclear}");
     }
 }
 

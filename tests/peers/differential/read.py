@@ -14,7 +14,7 @@ from canonical import told
 
 def folding(pairs):
     """As Go's encoding/json fills a struct: the last member whose name matches, whatever its case."""
-    known = {"jsonrpc", "id", "method", "params", "name", "arguments", "uri", "_meta"}
+    known = {"jsonrpc", "id", "method", "params", "name", "arguments", "uri", "_meta", "ref", "type"}
     members = {}
     for key, value in pairs:
         folded = key.casefold().replace("\u017f", "s").replace("\u212a", "k")
@@ -33,20 +33,23 @@ class Pairs(list):
 def plain(value):
     if isinstance(value, Pairs):
         return {key: plain(element) for key, element in value}
+    if isinstance(value, dict):
+        return {key: plain(element) for key, element in value.items()}
     return [plain(element) for element in value] if isinstance(value, list) else value
 
 
 def folded(body):
-    # Only the envelope and `params` are structs in Go; what is below is a map, which keeps its keys.
+    # Only the envelope, `params` and its `ref` are structs in Go; what is below is a map, which keeps its keys.
     message = json.loads(body, object_pairs_hook=Pairs)
     if not isinstance(message, Pairs):
         return plain(message)
     message = folding(message)
     params = message.get("params")
     if isinstance(params, Pairs):
-        message["params"] = folding(params)
-        return {k: {n: plain(e) for n, e in v.items()} if k == "params" else plain(v) for k, v in message.items()}
-    return {key: plain(value) for key, value in message.items()}
+        message["params"] = params = folding(params)
+        if isinstance(params.get("ref"), Pairs):
+            params["ref"] = folding(params["ref"])
+    return plain(message)
 
 
 def pydantic(body):

@@ -38,6 +38,11 @@ pub(crate) fn bodies() -> Vec<Vec<u8>> {
         r#""params":{"name":"add\ud83d\ude00"}"#,
         r#""params":{"name":"\udc00\ud800"}"#,
         r#""Params":{"name":"echo"},"params":{"name":"add"}"#,
+        r#""params":{"ref":{"type":"ref/prompt","name":"add"}}"#,
+        r#""params":{"Ref":{"type":"ref/prompt","name":"add"}}"#,
+        r#""params":{"ref":{"type":"ref/prompt","name":"add"},"REF":{"type":"ref/prompt","name":"echo"}}"#,
+        r#""params":{"ref":{"Type":"ref/prompt","Name":"add"}}"#,
+        r#""params":{"ref":{"type":"ref/prompt","name":"add","n\u0041me":"echo"}}"#,
         r#""params":null"#,
         r#""params":{"name":"add"},"result":{}"#,
     ];
