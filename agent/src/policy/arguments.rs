@@ -227,7 +227,7 @@ fn value_members(value: &RawValue, decimals: bool) -> Vec<(&'static str, Express
         Some(b'"') => members.extend(string(text).map(|text| ("text", Expression::new_string(text)))),
         Some(b't' | b'f') => members.push(("bool", Expression::new_bool(text == "true"))),
         Some(b'-' | b'0'..=b'9') => {
-            if let Some(exact) = ten_thousandths(text) {
+            if let Some(exact) = number(text) {
                 members.extend(long(exact).map(|long| ("long", Expression::new_long(long))));
                 let decimal = decimal(exact).filter(|_| decimals);
                 members.extend(decimal.map(|decimal| ("decimal", Expression::new_decimal(decimal))));
@@ -255,8 +255,7 @@ fn kind(text: &str) -> &'static str {
 fn sets(text: &str) -> Vec<(&'static str, Expression)> {
     let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(text) else { return Vec::new() };
     let texts: Option<Vec<String>> = elements.iter().map(|element| string(element.get())).collect();
-    let longs: Option<Vec<i64>> =
-        elements.iter().map(|element| ten_thousandths(element.get()).and_then(long)).collect();
+    let longs: Option<Vec<i64>> = elements.iter().map(|element| number(element.get()).and_then(long)).collect();
     let texts = texts.map(|texts| ("texts", Expression::new_set(texts.into_iter().map(Expression::new_string))));
     let longs = longs.map(|longs| ("longs", Expression::new_set(longs.into_iter().map(Expression::new_long))));
     texts.into_iter().chain(longs).collect()
@@ -269,6 +268,17 @@ fn string(text: &str) -> Option<String> {
 /// The value without white space and needless escapes. Numbers beyond 64 bits are written as the nearest double.
 fn compact(text: &str) -> Option<String> {
     serde_json::from_str::<Value>(text).ok().map(|value| value.to_string())
+}
+
+/// A JSON number in ten-thousandths, if it is exactly that many to every reader: also to those who have doubles for all numbers,
+/// and to whom these pass it on.
+fn number(text: &str) -> Option<i128> {
+    let exact = ten_thousandths(text)?;
+    let double: f64 = text.parse().ok()?;
+    let is_written_alike = ten_thousandths(&double.to_string()) == Some(exact);
+    // A double beyond 2^53 may be written as a number that it is not.
+    let is_itself = exact % ONE != 0 || double as i128 == exact / ONE;
+    (is_written_alike && is_itself).then_some(exact)
 }
 
 /// A JSON number in ten-thousandths, if it is exactly that many and not absurdly large.

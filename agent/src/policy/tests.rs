@@ -237,6 +237,21 @@ fn a_completion_for_what_cannot_be_read_is_denied() {
 }
 
 #[test]
+fn a_number_that_some_servers_round_is_not_judged_as_another() {
+    let policies = policies(
+        r#"@id("one") forbid (principal, action == Action::"tools/call", resource)
+             when { context.arguments.hasTag("n") && context.arguments.getTag("n").long == 9007199254740992 };
+           @id("some") forbid (principal, action == Action::"tools/call", resource)
+             when { context.arguments.hasTag("ns") && context.arguments.getTag("ns").longs.contains(9007199254740992) };"#,
+    );
+    assert_eq!(brief(&call(&policies, "t", &json!({ "n": 9_007_199_254_740_991_u64 }))), ("allow", ""));
+    for n in [9_007_199_254_740_992_u64, 9_007_199_254_740_993] {
+        assert_eq!(brief(&call(&policies, "t", &json!({ "n": n }))), ("deny", "one"));
+        assert_eq!(brief(&call(&policies, "t", &json!({ "ns": [n] }))), ("deny", "some"));
+    }
+}
+
+#[test]
 fn time_addresses_and_annotations_are_context() {
     let policies = policies(
         r#"@id("night") forbid (principal, action, resource) when { context.time.hour < 8 || context.time.weekday == "sunday" };

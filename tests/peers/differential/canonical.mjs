@@ -1,11 +1,12 @@
-// How a JSON value was read, so that readings in several languages can be compared: numbers by the bytes of their double,
-// strings with `s` before them.
+// How a JSON value was read, so that readings in several languages can be compared: whole numbers by their digits, others
+// by the bytes of their double, strings with `s` before them.
 
 // Deeper than anything that is let through.
 const DEEP = 110;
 
 export function told(value, depth = 0) {
   if (depth > DEEP) return "deep";
+  if (Number.isInteger(value)) return "i" + BigInt(value);
   if (typeof value === "number") {
     const bytes = Buffer.alloc(8);
     bytes.writeDoubleBE(value);

@@ -15,7 +15,7 @@ use weir::mcp::{Body, Limits, Params, parse};
 
 use crate::{
     bodies::bodies,
-    reading::{alike, told},
+    reading::{alike_as_doubles, told},
 };
 
 /// A parser in another language: bodies in, what it reads out.
@@ -58,7 +58,7 @@ fn what_was_judged_is_what_every_parser_reads() {
         let Body::Single(message) = judged else { panic!("no batch here: {shown}") };
         let own = told(&serde_json::from_slice(&message.raw).expect("what is taken is JSON"));
         for (parser, read) in &readings {
-            assert!(alike(read, &own), "{parser} reads something else: {shown}\n{read}\n{own}");
+            assert!(alike_as_doubles(read, &own), "{parser} reads something else: {shown}\n{read}\n{own}");
         }
         let member = |path: &str| own.pointer(path).and_then(Value::as_str).map(|text| text[1..].to_owned());
         assert_eq!(message.method().map(str::to_owned), member("/method"), "{shown}");

@@ -14,10 +14,16 @@ use crate::{
     reading::{alike, told},
 };
 
-/// Arguments are judged, so those that could be read in two ways are refused.
+/// Arguments are judged, so those that could be read in two ways are refused: names, and numbers that have no `long`.
 const POLICY: &str = r#"
 forbid (principal, action == Action::"tools/call", resource)
 when { context.arguments.hasTag("a") && context.arguments.getTag("a").long == 424242 };
+
+forbid (principal, action == Action::"tools/call", resource)
+when {
+  context.arguments.hasTag("v") && context.arguments.getTag("v").kind == "number" &&
+  context.arguments.getTag("v").long == 9007199254740992
+};
 "#;
 
 /// A call as somebody read it.

@@ -20,13 +20,16 @@ use rmcp::{
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// Numbers by the bytes of their double, strings with `s` before them, as `differential/canonical.py` has it.
+/// Whole numbers by their digits, others by the bytes of their double, strings with `s` before them, as
+/// `differential/canonical.py` has it.
 fn told(value: &Value) -> Value {
     match value {
-        Value::Number(number) => {
-            let bits = number.as_f64().unwrap_or(f64::NAN).to_bits();
-            format!("n{bits:016x}").into()
-        }
+        Value::Number(number) if !number.is_f64() => format!("i{number}").into(),
+        Value::Number(number) => match number.as_f64().unwrap_or(f64::NAN) {
+            // Adding 0 makes 0 of -0.
+            whole if whole.fract() == 0.0 => format!("i{:.0}", whole + 0.0).into(),
+            other => format!("n{:016x}", other.to_bits()).into(),
+        },
         Value::String(text) => format!("s{text}").into(),
         Value::Array(values) => values.iter().map(told).collect(),
         Value::Object(members) => members.iter().map(|(key, value)| (key.clone(), told(value))).collect(),
