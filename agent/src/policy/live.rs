@@ -1,6 +1,9 @@
 //! The policies in force: read again when their files change, and exchanged whole or not at all.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,6 +13,13 @@ use super::{
     load::{self, Source},
 };
 use crate::config;
+
+/// How long a change must stand before it is taken, and how often that is tried.
+const SETTLING: Duration = Duration::from_millis(200);
+const READINGS: usize = 10;
+
+const UNSETTLED: &str =
+    "the policies' files change while they are read; write them elsewhere and rename them into place";
 
 /// See the module.
 #[derive(Debug)]
@@ -88,12 +98,38 @@ impl Live {
         Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner).current)
     }
 
-    /// Reads the files again. What was refused before is refused without being reported again, unless `again`.
+    /// Reads the files again; waits until a change stands. What was refused before is refused without being reported again, unless `again`.
     pub fn reload(&self, again: bool) -> Reloaded {
-        match load::read(&self.config.files) {
-            Ok(sources) => self.take(sources, again),
+        match self.settled() {
+            Ok(Some(sources)) => self.take(sources, again),
+            Ok(None) => self.refuse(None, UNSETTLED.to_owned(), again),
             Err(error) => self.refuse(None, error.to_string(), again),
         }
+    }
+
+    /// What the files say, once they say it twice: one that is being written may be empty, and so forbid nothing. `None` where
+    /// they go on changing.
+    fn settled(&self) -> Result<Option<Vec<Source>>, LoadError> {
+        let mut sources = load::read(&self.config.files)?;
+        for _ in 0..READINGS {
+            if self.knows(&sources) {
+                return Ok(Some(sources));
+            }
+            std::thread::sleep(SETTLING);
+            let next = load::read(&self.config.files)?;
+            if next == sources {
+                return Ok(Some(sources));
+            }
+            sources = next;
+        }
+        Ok(None)
+    }
+
+    /// Whether these are in force, or were refused.
+    fn knows(&self, sources: &Vec<Source>) -> bool {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        load::version(&self.config, sources) == *state.current.version()
+            || state.refused.as_ref().is_some_and(|refused| refused.sources.as_ref() == Some(sources))
     }
 
     fn take(&self, sources: Vec<Source>, again: bool) -> Reloaded {
@@ -176,6 +212,25 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(matches!(live.reload(false), Reloaded::Refused { .. }));
         assert_eq!(live.reload(false), Reloaded::Unchanged);
+        assert_eq!(live.current().len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_not_taken_before_it_stands() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.cedar");
+        let policy = |tool: &str| format!("forbid (principal, action, resource == Tool::\"{tool}\");");
+        fs::write(&path, policy("e/a")).unwrap();
+        let live = Live::load(&config::Policy { files: vec![path.clone()], ..config::Policy::default() }).unwrap();
+        // Truncated now, written once the first reading is over.
+        fs::write(&path, "").unwrap();
+        let writing = std::thread::spawn(move || {
+            std::thread::sleep(SETTLING / 2);
+            fs::write(path, policy("e/b")).unwrap();
+        });
+        let reloaded = live.reload(false);
+        writing.join().unwrap();
+        assert!(matches!(reloaded, Reloaded::Changed { policies: 1, .. }), "{reloaded:?}");
         assert_eq!(live.current().len(), 1);
     }
 }
