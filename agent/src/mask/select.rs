@@ -1,6 +1,9 @@
 //! What the queries of the rules select: a tree of places, laid beside the text when it is walked.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use serde_json::{Value, json};
 
@@ -8,6 +11,7 @@ use super::{
     Rule,
     query::{Query, Step, anywhere},
     strict,
+    walk::is_json,
 };
 
 /// How many texts inside each other are read as JSON.
@@ -31,30 +35,44 @@ pub(super) struct Spot<'v> {
     pub(super) elements: HashMap<usize, Self>,
 }
 
+/// What paths make of a message.
+#[derive(Debug)]
+pub(super) struct Places<'v> {
+    pub(super) root: Spot<'v>,
+    /// JSON texts in strings that cannot be read in one way only, so that nobody can say what the paths select in them.
+    pub(super) unreadable: &'v HashSet<String>,
+}
+
 /// The values that queries are asked of: the message; the same with JSON texts read; and, as servers write structured content
 /// once more as text, each such text where the structured content would stand.
 pub(super) struct Readings {
     message: Value,
     opened: Option<Value>,
     mirrored: Vec<(usize, Value)>,
+    unreadable: HashSet<String>,
 }
 
 impl Readings {
     /// Reads `text`; `None` when it cannot be read in one way only.
     pub(super) fn of(text: &str) -> Option<Self> {
         let message = strict::parse(text).ok()?;
-        let opened = holds_json(&message).then(|| opened(&message, EMBEDDED));
+        let mut unreadable = HashSet::new();
+        let opened = holds_json(&message).then(|| opened(&message, EMBEDDED, &mut unreadable));
         let contents = opened.as_ref().and_then(|value| value.pointer("/result/content")).and_then(Value::as_array);
         let mirror = |(index, content): (usize, &Value)| {
             let text = content.get("text").filter(|text| text.is_object() || text.is_array())?;
             Some((index, json!({ "result": { "structuredContent": text } })))
         };
         let mirrored = contents.into_iter().flatten().enumerate().filter_map(mirror).collect();
-        Some(Self { message, opened, mirrored })
+        Some(Self { message, opened, mirrored, unreadable })
     }
 
     /// The places that `rules` select. The first rule that selects a place has it.
-    pub(super) fn places<'v>(&'v self, rules: &'v [Arc<Rule>]) -> Spot<'v> {
+    pub(super) fn places<'v>(&'v self, rules: &'v [Arc<Rule>]) -> Places<'v> {
+        Places { root: self.root(rules), unreadable: &self.unreadable }
+    }
+
+    fn root<'v>(&'v self, rules: &'v [Arc<Rule>]) -> Spot<'v> {
         let mut root = Spot::default();
         let mut names: HashMap<&str, (usize, &'v Arc<Rule>)> = HashMap::new();
         for (order, rule) in rules.iter().enumerate() {
@@ -135,14 +153,20 @@ fn holds_json(value: &Value) -> bool {
     }
 }
 
-/// The value with each JSON text in it replaced by what it says.
-fn opened(value: &Value, depth: usize) -> Value {
+/// The value with each JSON text in it replaced by what it says. Those that cannot be read stay, and are noted.
+fn opened(value: &Value, depth: usize, unreadable: &mut HashSet<String>) -> Value {
     match value {
-        Value::String(text) if depth > 0 && looks_like_json(text) => {
-            strict::parse(text).map_or_else(|_| value.clone(), |inner| opened(&inner, depth - 1))
+        Value::String(text) if depth > 0 && looks_like_json(text) => match strict::parse(text) {
+            Ok(inner) => opened(&inner, depth - 1, unreadable),
+            Err(_) => {
+                unreadable.extend(is_json(text).then(|| text.clone()));
+                value.clone()
+            }
+        },
+        Value::Array(values) => values.iter().map(|value| opened(value, depth, unreadable)).collect(),
+        Value::Object(members) => {
+            members.iter().map(|(key, value)| (key.clone(), opened(value, depth, unreadable))).collect()
         }
-        Value::Array(values) => values.iter().map(|value| opened(value, depth)).collect(),
-        Value::Object(members) => members.iter().map(|(key, value)| (key.clone(), opened(value, depth))).collect(),
         _ => value.clone(),
     }
 }

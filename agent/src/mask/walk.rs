@@ -14,9 +14,11 @@ use super::{
     layer::{Layer, escaped},
     parts::{Further, Part},
     place::Place,
-    select::{EMBEDDED, Hit, Spot, looks_like_json},
+    select::{EMBEDDED, Hit, Places, Spot, looks_like_json},
+    splice::UNREADABLE,
     stand_in,
 };
+use crate::config::MaskStyle;
 
 /// Members whose strings are base64 (MCP's `BlobResourceContents`, `ImageContent`, `AudioContent`).
 const ENCODED: [&str; 2] = ["blob", "data"];
@@ -45,6 +47,8 @@ pub(super) struct Walk<'w> {
 /// Where in the text and in the message the walk stands.
 #[derive(Clone, Copy)]
 struct Here<'h, 'v> {
+    /// What the paths make of the whole message.
+    places: Option<&'h Places<'v>>,
     spot: Option<&'h Spot<'v>>,
     /// What a selected container above hands down, where it may not be replaced as a whole.
     hit: Option<Hit<'v>>,
@@ -65,9 +69,10 @@ impl<'w> Walk<'w> {
 
 impl Walk<'_> {
     /// What is to be replaced in `text`, which is JSON, in the order of the text. `None` when it is not JSON that can be walked.
-    pub(super) fn message<'v>(&self, text: &str, spot: Option<&Spot<'v>>) -> Option<Vec<Edit>> {
+    pub(super) fn message(&self, text: &str, places: Option<&Places<'_>>) -> Option<Vec<Edit>> {
         let mut edits = Vec::new();
-        let here = Here { spot, hit: None, place: Place::Message, name: None, depth: 0, embedded: 0 };
+        let spot = places.map(|places| &places.root);
+        let here = Here { places, spot, hit: None, place: Place::Message, name: None, depth: 0, embedded: 0 };
         let mut cursor = Cursor { text, at: 0 };
         cursor.space();
         self.value(&mut cursor, here, &mut edits)?;
@@ -153,7 +158,8 @@ impl Walk<'_> {
         here: Here<'h, 'v>,
         edits: &mut Vec<Edit>,
     ) -> Option<()> {
-        let has_places = here.spot.is_some_and(|spot| !spot.is_empty());
+        let has_places = here.spot.is_some_and(|spot| !spot.is_empty())
+            || here.places.is_some_and(|places| !places.unreadable.is_empty());
         if self.way.detectors.is_empty() && !has_places {
             return Some(());
         }
@@ -171,7 +177,11 @@ impl Walk<'_> {
 
     /// What is to be replaced in what a string says.
     fn text<'h, 'v>(&self, text: &str, here: Here<'h, 'v>, further: Option<&Further>) -> Vec<Edit> {
-        if here.embedded < EMBEDDED && looks_like_json(text) && serde_json::from_str::<&RawValue>(text).is_ok() {
+        if here.places.is_some_and(|places| places.unreadable.contains(text)) {
+            let stand_in = stand_in::text(MaskStyle::Token, UNREADABLE, text, self.tokens);
+            return vec![Edit { range: 0..text.len(), text: stand_in, rule: UNREADABLE.to_owned(), whole: false }];
+        }
+        if here.embedded < EMBEDDED && looks_like_json(text) && is_json(text) {
             let mut edits = Vec::new();
             let embedded = here.embedded + 1;
             let inside =
@@ -265,7 +275,7 @@ impl Walk<'_> {
             let Some(rule) = self.way.rule_of(found.detector) else { continue };
             let label = format!("{}/{}", rule.name, found.detector);
             let value = &key.text[found.range.clone()];
-            let text = escaped(&stand_in::text(crate::config::MaskStyle::Token, &label, value, self.tokens));
+            let text = escaped(&stand_in::text(MaskStyle::Token, &label, value, self.tokens));
             edits.push(Edit { range: key.above(&found.range), text, rule: rule.name.clone(), whole: false });
         }
     }

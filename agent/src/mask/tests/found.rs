@@ -53,6 +53,35 @@ fn json_inside_text_is_masked_and_stays_json() {
 }
 
 #[test]
+fn json_inside_text_that_paths_cannot_be_asked_of_is_replaced() {
+    let deep = format!(r#"{{"card":{}"secret"{}}}"#, "[".repeat(200), "]".repeat(200));
+    for inner in [
+        r#"{"card":"secret","card":"secret"}"#,
+        r#"{"card":"secret","n":1e999}"#,
+        r#"{"card":"secret","x":"\ud800"}"#,
+        r#" ["secret",{"a":1,"a":2}] "#,
+        deep.as_str(),
+    ] {
+        let within = serde_json::json!({ "log": inner }).to_string();
+        for text in [inner, within.as_str()] {
+            let text = serde_json::json!({ "result": { "content": [{ "type": "text", "text": text }, "[no JSON]"] } });
+            for rules in [vec![rule("r", &["$..card"])], vec![rule("r", &["$.nowhere"]), all()]] {
+                let text = text.to_string();
+                let masked = select(&rules).apply(&text, &key());
+                assert!(!masked.text.contains("secret") && masked.text.contains("[no JSON]"), "{}", masked.text);
+                assert!(masked.text.contains("[masked:unreadable:"), "{}", masked.text);
+                assert_eq!(masked.counts, BTreeMap::from([(UNREADABLE.to_owned(), 1)]));
+                let inline: Vec<_> = rules.into_iter().map(|rule| config::Mask { inline: true, ..rule }).collect();
+                assert!(!select(&inline).inline(&text, &key()).text.contains("secret"));
+            }
+        }
+        // Detectors need no reading.
+        let text = serde_json::json!({ "text": inner }).to_string();
+        assert_eq!(masked(&text, &[all()]), text);
+    }
+}
+
+#[test]
 fn structured_content_is_masked_in_its_text_too() {
     let content = serde_json::json!({ "user": { "name": "Ada" }, "n": 1 });
     let text = serde_json::json!({ "result": {
