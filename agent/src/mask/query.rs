@@ -14,7 +14,45 @@ pub(super) enum Query {
     /// `$..a`: the members of this name, of any object.
     Anywhere(String),
     /// Any other.
-    Any(JsonPath),
+    Any(Engine),
+}
+
+/// A query that the engine answers. It makes a path of every value that it passes, for each way that leads there.
+#[derive(Debug)]
+pub(super) struct Engine {
+    query: JsonPath,
+    /// How many `..` it has: each may come to a value from every value above it.
+    descents: u32,
+    /// How many filters look at the whole message, for every value.
+    lookups: u32,
+}
+
+/// How large a message is, for queries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) values: u64,
+    pub(super) depth: u64,
+}
+
+/// Most steps of paths that the engine may make for one query: some hundred megabytes.
+const STEPS: u64 = 1 << 24;
+
+impl Size {
+    /// Counts a value and those in it.
+    pub(super) fn of(value: &Value) -> Self {
+        let inner = |values: &mut dyn Iterator<Item = &Value>| {
+            let all = values.map(Self::of).fold(Self::default(), |all, one| Self {
+                values: all.values + one.values,
+                depth: all.depth.max(one.depth),
+            });
+            Self { values: all.values + 1, depth: all.depth + 1 }
+        };
+        match value {
+            Value::Array(values) => inner(&mut values.iter()),
+            Value::Object(members) => inner(&mut members.values()),
+            _ => Self { values: 1, depth: 1 },
+        }
+    }
 }
 
 /// One step from a value to one in it.
@@ -47,8 +85,18 @@ impl Query {
         let names: Option<Vec<&str>> = text.strip_prefix("$.").map(|names| names.split('.').collect());
         Ok(match names.filter(|names| names.iter().all(is_name)) {
             Some(names) => Self::Members(names.into_iter().map(str::to_owned).collect()),
-            None => Self::Any(query),
+            None => {
+                let count = |of: &str| u32::try_from(text.matches(of).count()).unwrap_or(u32::MAX);
+                Self::Any(Engine { query, descents: count(".."), lookups: count("$").saturating_sub(1) })
+            }
         })
+    }
+
+    /// Whether a message is small enough to be asked. What names members alone can be asked of any.
+    pub(super) fn may_be_asked(&self, of: Size) -> bool {
+        let Self::Any(Engine { descents, lookups, .. }) = self else { return true };
+        let ways = of.depth.saturating_pow(*descents).saturating_mul(of.values.saturating_pow(*lookups));
+        of.values.saturating_mul(ways) <= STEPS
     }
 
     /// Calls `select` with the way to each value that the query selects, and the value; but for [`Self::Anywhere`], which is asked
@@ -62,7 +110,7 @@ impl Query {
                 }
             }
             Self::Anywhere(_) => {}
-            Self::Any(query) => {
+            Self::Any(Engine { query, .. }) => {
                 for node in query.query_located(value) {
                     let steps: Vec<Step<'v>> = node.location().iter().map(Step::from).collect();
                     select(&steps, node.node());
@@ -147,6 +195,17 @@ mod tests {
         for text in ["$", "$.a[0]", "$.a.*", "$..*", "$..a.b", "$.a..b", "$['a']", "$..[0]"] {
             assert!(!is_quick(text), "{text}");
         }
+    }
+
+    #[test]
+    fn the_engine_is_not_asked_for_more_than_it_can_hold() {
+        let nested = (0..120).fold(json!([{ "b": 1 }, { "b": 2 }]), |inner, _| json!({ "a": inner, "x": [null] }));
+        let size = Size::of(&nested);
+        assert_eq!((size.values, size.depth), (365, 123));
+        let may = |text: &str, values: u64| Query::parse(text).unwrap().may_be_asked(Size { values, ..size });
+        assert!(may("$..a..b", 365) && may("$..a[0]", 100_000) && may("$.a[*].b", 4 << 20));
+        assert!(!may("$..a..b", 10_000) && !may("$..a..b..c", 365) && !may("$..a[?$.x == 1]", 100_000));
+        assert!(may("$.a.b", u64::MAX) && may("$..a", u64::MAX));
     }
 
     proptest! {

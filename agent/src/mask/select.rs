@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     Rule,
-    query::{Query, Step, anywhere},
+    query::{Query, Size, Step, anywhere},
     strict,
     walk::is_json,
 };
@@ -67,9 +67,12 @@ impl Readings {
         Some(Self { message, opened, mirrored, unreadable })
     }
 
-    /// The places that `rules` select. The first rule that selects a place has it.
-    pub(super) fn places<'v>(&'v self, rules: &'v [Arc<Rule>]) -> Places<'v> {
-        Places { root: self.root(rules), unreadable: &self.unreadable }
+    /// The places that `rules` select. The first rule that selects a place has it. `None` when one of their queries would take too
+    /// long.
+    pub(super) fn places<'v>(&'v self, rules: &'v [Arc<Rule>]) -> Option<Places<'v>> {
+        let size = Size::of(self.opened.as_ref().unwrap_or(&self.message));
+        let may_be_asked = rules.iter().flat_map(|rule| &rule.paths).all(|path| path.may_be_asked(size));
+        may_be_asked.then(|| Places { root: self.root(rules), unreadable: &self.unreadable })
     }
 
     fn root<'v>(&'v self, rules: &'v [Arc<Rule>]) -> Spot<'v> {

@@ -72,7 +72,7 @@ pub(super) fn plain<'t>(text: &'t str, way: &Way, key: &MaskKey) -> Masked<'t> {
 fn edits(text: &str, walk: &Walk<'_>) -> Option<Vec<Edit>> {
     if walk.way.has_paths {
         let readings = Readings::of(text)?;
-        return walk.message(text, Some(&readings.places(&walk.way.rules)));
+        return walk.message(text, Some(&readings.places(&walk.way.rules)?));
     }
     if is_json(text) { walk.message(text, None) } else { None }
 }
