@@ -20,9 +20,11 @@ use super::{
     receive::{reads_as_json_rpc, receive},
     record::{ExchangeFacts, Note, outcome_of},
     refuse,
+    shown::Shown,
 };
 use crate::{
     audit::{event::Phase, log::AppendError},
+    mask::Tool,
     mcp::{self, Answer, Asked, Class, Era, Id, Kind, Params, Refusal},
 };
 
@@ -169,18 +171,20 @@ async fn admit(
     admitted: &Admitted<'_>,
 ) -> Result<(), Refusal> {
     // All are entered before the first is recorded: what fails here fails for all.
+    let mut shown = Vec::new();
     for (message, _) in &admitted.messages {
-        if let Some(call) = OpenCall::of(&connection.shared, message, Params::of(message), facts, Asker::Client) {
+        if let Some((call, its)) = OpenCall::of(&connection.shared, message, facts, Asker::Client) {
             guards::book(&connection.shared, facts, &call)?;
             pending.open(&call)?;
+            shown.push(its);
         }
     }
-    let mut calls = pending.calls.iter();
+    let mut calls = pending.calls.iter().zip(&shown);
     for (message, verdict) in &admitted.messages {
         let judged = Judged { message, verdict, edits: &admitted.edits };
         let recorded = match &message.kind {
             Kind::Request { .. } => match calls.next() {
-                Some(call) => record_request(connection, facts, judged, call).await,
+                Some((call, shown)) => record_request(connection, facts, judged, call, shown).await,
                 None => Ok(()),
             },
             Kind::Notification { method, .. } => notified(connection, facts, &pending.scope, judged, method).await,
@@ -199,8 +203,9 @@ async fn admit(
 async fn record_request(
     connection: &Connection,
     facts: &ExchangeFacts,
-    Judged { message, verdict, edits }: Judged<'_>,
+    Judged { verdict, edits, .. }: Judged<'_>,
     call: &OpenCall,
+    shown: &Shown<'_>,
 ) -> Result<(), AppendError> {
     let note = Note {
         span: Some(&call.span),
@@ -208,7 +213,7 @@ async fn record_request(
         edits: edits.to_vec(),
         ..Note::allowed(Phase::Request, call.call_id, Some(&call.method), call.tool(), call.shown_name.clone())
     };
-    connection.shared.record_message(facts, Some(message), note).await
+    connection.shared.record_message(facts, Some(shown), note).await
 }
 
 async fn notified(
@@ -219,6 +224,8 @@ async fn notified(
     method: &str,
 ) -> Result<(), AppendError> {
     let params = Params::of(message);
+    let about = connection.shared.task_tools.about(facts, method, params.target.as_deref());
+    let (shown, name) = connection.shared.show_named(facts, message, &params, about.tool());
     let cancels = params.cancels.filter(|_| method == "notifications/cancelled");
     if let Some(call) = cancels.and_then(|id| connection.shared.calls.find(scope, Asker::Client, &id)) {
         call.cancel();
@@ -226,9 +233,9 @@ async fn notified(
     let note = Note {
         verdict: verdict.clone(),
         edits: edits.to_vec(),
-        ..Note::allowed(Phase::Request, Uuid::now_v7(), Some(method), None, params.target)
+        ..Note::allowed(Phase::Request, Uuid::now_v7(), Some(method), about.tool(), name)
     };
-    connection.shared.record_message(facts, Some(message), note).await
+    connection.shared.record_message(facts, Some(&shown), note).await
 }
 
 /// The client's answer to what the server asked.
@@ -248,5 +255,5 @@ async fn answered(
     }
     // Nobody was seen asking: passed on like any message, and recorded as what it claims to be.
     let note = Note { edits: edits.to_vec(), ..Note::allowed(Phase::ClientResponse, Uuid::now_v7(), None, None, None) };
-    shared.record_message(facts, Some(message), note).await
+    shared.record_message(facts, Some(&shared.show(facts, message, Tool::Without)), note).await
 }

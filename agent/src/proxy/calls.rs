@@ -17,6 +17,7 @@ use super::{
     heard::Heard,
     ledger::{Share, Shares},
     record::ExchangeFacts,
+    shown::Shown,
     tools::About,
 };
 use crate::{
@@ -109,21 +110,21 @@ pub(crate) struct OpenCall {
 }
 
 impl OpenCall {
-    /// A call that is about to be recorded; `None` for what is not a request.
-    pub(crate) fn of(
+    /// A call that is about to be recorded, and what its record may show of the message; `None` for what is not a request.
+    pub(crate) fn of<'m>(
         shared: &Shared,
-        message: &Message,
-        params: Params,
+        message: &'m Message,
         facts: &Arc<ExchangeFacts>,
         asker: Asker,
-    ) -> Option<Arc<Self>> {
+    ) -> Option<(Arc<Self>, Shown<'m>)> {
         let Kind::Request { id, method, .. } = &message.kind else { return None };
+        let params = Params::of(message);
         let about = match asker {
             Asker::Client => shared.task_tools.about(facts, method, params.target.as_deref()),
             Asker::Server => About::Nothing,
         };
-        let shown_name = shared.shown_name(facts, message, params.target.as_deref());
-        Some(Arc::new(Self {
+        let (shown, shown_name) = shared.show_named(facts, message, &params, about.tool());
+        let call = Self {
             span: shared.span_of(facts, asker, method, shown_name.as_deref(), &params),
             about,
             shown_name,
@@ -143,7 +144,8 @@ impl OpenCall {
             late_masks: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-        }))
+        };
+        Some((Arc::new(call), shown))
     }
 
     /// The tool that is called, when one is.

@@ -18,7 +18,7 @@ use crate::{
         log::AppendError,
     },
     mask::Tool,
-    mcp::{Answer, Class, Id, Kind, Message, Params, Refusal},
+    mcp::{Answer, Class, Id, Kind, Message, Refusal},
 };
 
 /// Why a message of the server is not delivered.
@@ -40,8 +40,7 @@ impl Stream {
             Kind::Response { id, answer } => self.hear_response(message, id.as_ref(), answer).await,
             Kind::Request { id, method, .. } => {
                 let denied = guards::server_request(&self.facts, method, id);
-                let Some(call) = OpenCall::of(&self.shared, message, Params::of(message), &self.facts, Asker::Server)
-                else {
+                let Some((call, said)) = OpenCall::of(&self.shared, message, &self.facts, Asker::Server) else {
                     return Ok(None);
                 };
                 let masked = match &denied {
@@ -53,14 +52,14 @@ impl Stream {
                     // A full table costs the join of the two records, not the records.
                     let _ = self.shared.calls.open(scope, &call);
                 }
-                let (method, shown) = (Some(call.method.as_str()), call.shown_name.clone());
+                let (method, name) = (Some(call.method.as_str()), call.shown_name.clone());
                 let note = Note {
                     span: Some(&call.span),
                     verdict: denied.as_ref().map_or_else(record::allow, |(finding, _)| guards::verdict(finding)),
                     edits: edits(denied.is_some(), masked.is_some()),
-                    ..Note::allowed(Phase::ServerRequest, call.call_id, method, call.tool(), shown)
+                    ..Note::allowed(Phase::ServerRequest, call.call_id, method, call.tool(), name)
                 };
-                self.shared.record_message(&self.facts, Some(message), note).await?;
+                self.shared.record_message(&self.facts, Some(&said), note).await?;
                 Ok(denied.map(|(_, instead)| instead).or(masked))
             }
             Kind::Notification { .. } => Ok(self.hear_notification(message)),
@@ -132,7 +131,8 @@ impl Stream {
                 edits: edits(instead.is_some(), masked.is_some()),
                 ..Note::allowed(Phase::Response, Uuid::now_v7(), None, Tool::Unknown, None)
             };
-            self.shared.record_message(&self.facts, Some(message), note).await?;
+            let shown = self.shared.show(&self.facts, message, Tool::Unknown);
+            self.shared.record_message(&self.facts, Some(&shown), note).await?;
             return checked.map(|()| masked.or(instead)).map_err(Unheard::from);
         };
         let visible = judge::visible(&self.shared, &call, answer);

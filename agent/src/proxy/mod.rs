@@ -19,7 +19,7 @@
 //! | `sign`, `placeholder` | what a request is sent with, in the place of what |
 //! | `metadata` | answer workloads that fetch AWS credentials |
 //! | `tools` | whose rules hold for a message, also of a task |
-//! | `record` | from what was seen to what the log keeps, masked |
+//! | `record`, `shown` | from what was seen to what the log keeps, masked |
 //! | `upstream`, `pool`, `way`, `tunnel` | the way to the server, through a proxy where the application asked for one |
 //! | `namespaces` | serve every network namespace with a process in scope |
 //! | `names` | which addresses are registered |
@@ -65,6 +65,7 @@ mod record;
 mod refuse;
 mod sessions;
 mod shared;
+mod shown;
 mod sign;
 mod splice;
 mod stream;

@@ -1,4 +1,5 @@
-//! From what the proxy saw to what the log keeps: every payload is masked here, and nowhere is one written that was not.
+//! From what the proxy saw to what the log keeps. Of a message that is what [`Shown`] shows: nowhere is a payload written that was
+//! not masked.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -16,17 +17,18 @@ use super::{
     guards,
     heard::{Heard, Kept},
     inline,
+    shown::{Content, Shown},
 };
 use crate::{
     audit::{
-        event::{self, Action, Event, HttpRequest, Mcp, Outcome, Payload, Phase, StreamEvents, Verdict, What},
+        event::{self, Action, Event, HttpRequest, Mcp, Outcome, Phase, StreamEvents, Verdict, What},
         log::AppendError,
     },
     config::Registered,
     credentials::Used,
     identity::Caller,
-    mask::{Masked, Tool},
-    mcp::{self, Answer, Era, Message, Params, Refusal},
+    mask::Tool,
+    mcp::{Answer, Era, Message, Params, Refusal},
     telemetry::{CallSpan, Carrier, Direction},
 };
 
@@ -144,18 +146,18 @@ impl Shared {
     pub(crate) async fn record_message(
         &self,
         facts: &ExchangeFacts,
-        message: Option<&Message>,
+        shown: Option<&Shown<'_>>,
         note: Note<'_>,
     ) -> Result<(), AppendError> {
         if matches!(note.phase, Phase::Request) {
             self.counters.judged(facts.endpoint.name(), note.verdict.action != Action::Allow);
         }
-        let masked = self.mask(facts.endpoint.name(), note.tool, message.map_or(&[], |message| &message.raw));
         let mut edits = note.edits;
         if facts.took_token && note.phase == Phase::Request && note.verdict.action == Action::Allow {
             edits.push("authorization");
         }
-        let payload = |name| masked.at(&[name]).and_then(|part| self.content(part.as_bytes()));
+        let content = shown.map(|shown| shown.content(|text| self.content(text)));
+        let Content { params, result, error } = content.unwrap_or_default();
         let mcp = Mcp {
             phase: note.phase,
             call_id: note.call_id,
@@ -166,10 +168,10 @@ impl Shared {
             era: facts.era,
             protocol_version: facts.protocol_version.clone(),
             session_id: note.began_session.map(str::to_owned).or_else(|| facts.session_id.clone()),
-            id: message.and_then(Message::id).and_then(|id| self.payloads.excerpt(id.text()).ok()),
-            params: payload("params"),
-            result: payload("result"),
-            error: payload("error"),
+            id: shown.and_then(|shown| shown.message.id()).and_then(|id| self.payloads.excerpt(id.text()).ok()),
+            params,
+            result,
+            error,
             http_status: note.status,
             duration_ms: note.duration.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
             trace_id: note.span.and_then(CallSpan::trace_id).map(str::to_owned),
@@ -183,7 +185,7 @@ impl Shared {
             mcp,
             verdict: note.verdict,
             http: self.masked_http(facts, note.tool),
-            masked: masked.counts.clone(),
+            masked: shown.map(|shown| shown.masked.counts.clone()).unwrap_or_default(),
             credential: facts.credential.get().cloned(),
         };
         if let Some(span) = note.span.filter(|_| note.outcome.is_some()) {
@@ -230,7 +232,8 @@ impl Shared {
             span: Some(&call.span),
             ..Note::allowed(Phase::Response, call.call_id, Some(&call.method), call.tool(), call.shown_name.clone())
         };
-        let recorded = self.record_message(&call.facts, message, note).await;
+        let shown = message.map(|message| self.show(&call.facts, message, call.tool()));
+        let recorded = self.record_message(&call.facts, shown.as_ref(), note).await;
         if recorded.is_err() {
             call.unclaim_end();
         }
@@ -272,19 +275,6 @@ impl Shared {
         }
     }
 
-    /// What a message is about, as records show it: a mask on `$.params.name` or `$.params.uri` holds here too.
-    pub(crate) fn shown_name(&self, facts: &ExchangeFacts, message: &Message, target: Option<&str>) -> Option<String> {
-        let (method, target) = (message.method()?, target?);
-        let member = mcp::params::target_member(method)?;
-        let about = self.task_tools.about(facts, method, Some(target));
-        let masked = self.mask(facts.endpoint.name(), about.tool(), &message.raw);
-        if masked.counts.is_empty() {
-            // Nothing was masked, as in most calls: the text need not be searched for what is known.
-            return Some(target.to_owned());
-        }
-        serde_json::from_str(masked.at(&["params", member])?).ok()
-    }
-
     /// The span of a call that opens.
     pub(crate) fn span_of(
         &self,
@@ -320,34 +310,6 @@ impl Shared {
             Kept::Long(payload) => payload.clone(),
         };
         StreamEvents { count, kept: kept.iter().filter_map(payload).collect() }
-    }
-
-    /// A notification as a response's record keeps it by itself.
-    pub(crate) fn masked_event(&self, endpoint: &str, tool: Tool<'_>, raw: &[u8]) -> Option<Payload> {
-        self.excerpt(self.mask(endpoint, tool, raw).text.as_bytes())
-    }
-
-    /// A text beside a message, as it may be kept: detectors look at it.
-    pub(super) fn masked_text(&self, endpoint: &str, text: &str) -> String {
-        self.masks.for_call(endpoint, None).plain(text, &self.mask_key).text.into_owned()
-    }
-
-    /// What is kept of the HTTP request besides its message: detectors look at it too.
-    fn masked_http(&self, facts: &ExchangeFacts, tool: Tool<'_>) -> HttpRequest {
-        let selected = self.masks.for_call(facts.endpoint.name(), tool);
-        let plain = |text: &str| selected.plain(text, &self.mask_key).text.into_owned();
-        HttpRequest {
-            path: plain(&facts.http.path),
-            user_agent: facts.http.user_agent.as_deref().map(plain),
-            ..facts.http.clone()
-        }
-    }
-
-    /// A message as it may be kept.
-    pub(super) fn mask<'t>(&self, endpoint: &str, tool: Tool<'_>, raw: &'t [u8]) -> Masked<'t> {
-        // A message was parsed before it got here, so it is text; what is not is not kept.
-        let text = std::str::from_utf8(raw).unwrap_or_default();
-        self.masks.for_call(endpoint, tool).apply(text, &self.mask_key)
     }
 }
 

@@ -113,12 +113,12 @@ async fn answer(
 
 async fn record(connection: &Connection, facts: &ExchangeFacts, message: &Message, judgement: &Judgement) {
     let params = Params::of(message);
-    let shown = connection.shared.shown_name(facts, message, params.target.as_deref());
     let about = |method| connection.shared.task_tools.about(facts, method, params.target.as_deref());
     let about = message.method().map_or(About::Nothing, about);
+    let (shown, name) = connection.shared.show_named(facts, message, &params, about.tool());
     let span = match &message.kind {
         Kind::Request { method, .. } => {
-            Some(connection.shared.span_of(facts, Asker::Client, method, shown.as_deref(), &params))
+            Some(connection.shared.span_of(facts, Asker::Client, method, name.as_deref(), &params))
         }
         Kind::Notification { .. } | Kind::Response { .. } => None,
     };
@@ -126,9 +126,9 @@ async fn record(connection: &Connection, facts: &ExchangeFacts, message: &Messag
         verdict: judgement.verdict.clone(),
         outcome: Some(Outcome::Refused),
         span: span.as_ref(),
-        ..Note::allowed(Phase::Request, Uuid::now_v7(), message.method(), about.tool(), shown)
+        ..Note::allowed(Phase::Request, Uuid::now_v7(), message.method(), about.tool(), name)
     };
-    if let Err(error) = connection.shared.record_message(facts, Some(message), note).await {
+    if let Err(error) = connection.shared.record_message(facts, Some(&shown), note).await {
         // The refusal stands with or without its record: nothing is sent.
         tracing::error!(%error, "a refused call could not be recorded");
     }
