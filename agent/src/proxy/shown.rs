@@ -88,3 +88,6 @@ impl Shared {
         self.masks.for_call(endpoint, tool).apply(text, &self.mask_key)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,7 @@ mod life;
 mod lists;
 mod login;
 mod masking;
+mod masking_many;
 mod names;
 mod oauth;
 mod objects;
