@@ -84,6 +84,24 @@ fn errors_name_the_place_and_what_to_do() {
 }
 
 #[test]
+fn a_policy_that_asks_for_what_is_not_there_fails_the_check() {
+    let site = Site::with("");
+    let policy = site.0.path().join("ours.cedar");
+    fs::write(site.config(), format!("[policy]\nfiles = [{policy:?}]")).expect("written");
+    let rule = |attribute: &str| {
+        format!("// Ours.\nforbid (principal, action, resource)\nwhen {{ principal.{attribute} == \"x\" }};\n")
+    };
+    fs::write(&policy, rule("unti")).expect("written");
+    let ran = site.weir(&["check"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
+    assert!(ran.stderr.contains(&format!("{}:3:8: ", policy.display())), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`unti`") && ran.stderr.contains("did you mean `unit`?"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("when { principal.unti == \"x\" };") && ran.stderr.contains('^'), "{}", ran.stderr);
+    fs::write(&policy, rule("name")).expect("written");
+    assert_eq!(site.weir(&["check"]).code, Some(0));
+}
+
+#[test]
 fn a_wrong_configuration_as_data() {
     let ran = Site::with("[admin]\nlisten = \"x\"\ngroup = 1\n[audit]\npayload_bytes = 1").weir(&["check", "--json"]);
     assert_eq!(ran.code, Some(2));
