@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     Shared,
+    aside::aside,
     headers::content_changed,
     judge::{self, Admitted},
     receive::Received,
@@ -34,7 +35,8 @@ impl Shared {
             return None;
         }
         // A message was parsed before it got here, so it is text.
-        let masked = selected.inline(std::str::from_utf8(message).unwrap_or_default(), &self.mask_key);
+        let text = std::str::from_utf8(message).unwrap_or_default();
+        let masked = aside(text.len(), || selected.inline(text, &self.mask_key));
         masked.is_changed().then(|| masked.text.into_owned().into())
     }
 
@@ -48,7 +50,8 @@ impl Shared {
         message: &Bytes,
     ) -> Option<(Bytes, bool)> {
         let text = std::str::from_utf8(message).unwrap_or_default();
-        let (masked, is_late) = self.masks.for_call(endpoint, tool).inline_next(threads, text, &self.mask_key);
+        let selected = self.masks.for_call(endpoint, tool);
+        let (masked, is_late) = aside(text.len(), || selected.inline_next(threads, text, &self.mask_key));
         masked.is_changed().then(|| (masked.text.into_owned().into(), is_late))
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     Shared,
+    aside::aside,
     calls::OpenCall,
     definitions, headers,
     receive::Received,
@@ -106,7 +107,8 @@ pub(crate) fn messages(shared: &Shared, facts: &ExchangeFacts, body: &Body) -> S
             _ => judgement,
         }
     };
-    let judgements: Vec<Judgement> = body.messages().iter().map(judge).collect();
+    let bytes = body.messages().iter().map(|message| message.raw.len()).sum();
+    let judgements: Vec<Judgement> = aside(bytes, || body.messages().iter().map(judge).collect());
     let refused = judgements.iter().filter(|judgement| judgement.refusal.is_some()).count();
     match (refused, body) {
         (0, _) => Sentence::Sent(judgements),
@@ -167,13 +169,15 @@ pub(crate) fn visible(shared: &Shared, call: &OpenCall, answer: &Answer) -> Opti
     if !shared.judges {
         return None;
     }
-    let page = listing::Page::read(kind, std::str::from_utf8(result).ok()?)?;
-    shared.catalogue.learn(&server(&call.facts), page.tools());
-    let policies = shared.policies.current();
-    if policies.is_empty() {
-        return None;
-    }
-    page.visible_to(&policies, &question(&call.facts, &call.method))
+    aside(result.len(), || {
+        let page = listing::Page::read(kind, std::str::from_utf8(result).ok()?)?;
+        shared.catalogue.learn(&server(&call.facts), page.tools());
+        let policies = shared.policies.current();
+        if policies.is_empty() {
+            return None;
+        }
+        page.visible_to(&policies, &question(&call.facts, &call.method))
+    })
 }
 
 /// A message with another result.

@@ -27,10 +27,11 @@
 //! | `framing`, `headers` | what makes a request readable in one way only |
 //! | `shared` | what every flow shares |
 //! | `fuzzing` | what fuzz targets see of this room |
-//! | `splice`, `stream`, `body`, `decode`, `drain` | the means |
+//! | `splice`, `stream`, `body`, `decode`, `aside`, `drain` | the means |
 
 mod accept;
 mod answer;
+mod aside;
 mod body;
 mod call;
 mod caller;

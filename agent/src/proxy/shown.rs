@@ -1,6 +1,6 @@
 //! What may be kept of messages, and of what surrounds them: every payload is masked here, once.
 
-use super::{Shared, record::ExchangeFacts};
+use super::{Shared, aside::aside, record::ExchangeFacts};
 use crate::{
     audit::event::{HttpRequest, Payload},
     mask::{Masked, Tool},
@@ -85,7 +85,7 @@ impl Shared {
     pub(super) fn mask<'t>(&self, endpoint: &str, tool: Tool<'_>, raw: &'t [u8]) -> Masked<'t> {
         // A message was parsed before it got here, so it is text; what is not is not kept.
         let text = std::str::from_utf8(raw).unwrap_or_default();
-        self.masks.for_call(endpoint, tool).apply(text, &self.mask_key)
+        aside(raw.len(), || self.masks.for_call(endpoint, tool).apply(text, &self.mask_key))
     }
 }
 
