@@ -126,6 +126,14 @@ fn no_planted_value_is_written_or_delivered() {
         let masked = &call.request.event()["masked"];
         assert!(masked["mask-4"] == 1 && masked["mask-1"].as_u64() >= Some(4), "{masked}");
     }
+
+    // A notification, too, that has the method of a request.
+    let keys = corpus.iter().flatten().filter(|sample| sample.detector == Detector::AwsKey);
+    let key = keys.flat_map(|sample| &sample.values).rfind(|value| value.starts_with("AKIA")).expect("one of hundreds");
+    scene.stage.secret(key);
+    let call = json!({ "jsonrpc": "2.0", "method": "tools/call", "params": { "name": key } });
+    scene.client().ask(&post(&call)).expect("a response").expect("a response");
+    agent.records_once("the notification", |records| records.calls("tools/call").len() > CALLS);
     assert_eq!(agent.leaks(), [""; 0]);
     agent.verify();
 }
