@@ -102,7 +102,8 @@ const HOSTILE: [&str; 62] = [
 fn a_long_hostile_run_takes_no_longer_than_its_length() {
     for part in HOSTILE.into_iter().chain(["%41%", "-----BEGIN A PRIVATE KEY----------END A PRIVATE KEY-----"]) {
         time::grows_with_length(part, |length| {
-            let text = part.repeat(length / part.len());
+            // Behind digits, since runs with few of them are not looked at.
+            let text = format!("12345678{}", part.repeat(length / part.len()));
             move || drop(found(&text))
         });
     }
