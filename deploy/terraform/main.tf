@@ -1,9 +1,14 @@
 # The other end of the audit log: a stream that agents write, an archive that nobody can change, tables to ask, and alarms.
 
+locals {
+  alarms_topic = "${var.name}-alarms"
+}
+
 module "stream" {
   source          = "./stream"
   name            = var.name
   retention_hours = var.stream_retention_hours
+  alarms_topic    = local.alarms_topic
   policies        = "${path.module}/policies"
 }
 
@@ -25,6 +30,7 @@ module "watch" {
   key_arn         = module.stream.key_arn
   evidence_bucket = module.archive.evidence_bucket
   tables_bucket   = module.archive.tables_bucket
+  alarms_topic    = local.alarms_topic
   emails          = var.alarm_emails
   policies        = "${path.module}/policies"
   consumer        = "${path.module}/../consumer"

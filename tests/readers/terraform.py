@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Checks deploy/terraform as far as that goes without a provider: it parses, what it refers to is declared, templates get what
-they use, and the rendered IAM policies have nothing that parliament objects to.
+they use, and the rendered IAM policies have nothing that parliament objects to. Of policies of resources, which parliament does not
+know, it checks what is known to go wrong.
 
 Usage: terraform.py TERRAFORM_DIR. Prints one JSON object: {"files": N, "policies": N, "errors": […]}. Needs `python-hcl2` and
 `parliament`.
@@ -86,17 +87,44 @@ def check_module(module, policies, errors):
                 errors.append(f"module {source} has no output {name}")
 
 
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def check_resource_statement(name, statement, errors):
+    """One statement of a resource's policy: parliament knows policies of identities only."""
+    where = f"{name}: {statement.get('Sid')}"
+    unknown = set(statement) - {"Sid", "Effect", "Principal", "Action", "Resource", "Condition"}
+    if unknown or "Principal" not in statement or "Action" not in statement:
+        errors.append(f"{where} has {sorted(unknown)} or lacks Principal or Action")
+        return
+    principal, actions = statement["Principal"], listed(statement["Action"])
+    keys = {key for operator in statement.get("Condition", {}).values() for key in operator}
+    services = listed(principal.get("Service", [])) if isinstance(principal, dict) else []
+    if statement["Effect"] == "Allow" and principal in ("*", {"AWS": "*"}):
+        errors.append(f"{where} allows everybody")
+    if services and any("*" in action for action in actions):
+        errors.append(f"{where} is not least privilege")
+    # A service acts for whoever asks it to. A role is assumed by name, and its policy says what for.
+    if services and not keys and actions != ["sts:AssumeRole"]:
+        errors.append(f"{where} lets {services} in for any account")
+    # Amazon SNS Developer Guide, "Key management": not supported from EventBridge to encrypted topics.
+    uses_key = any(action.startswith("kms:") for action in actions)
+    if uses_key and "events.amazonaws.com" in services and keys & {"aws:SourceAccount", "aws:SourceArn", "aws:SourceOrgID"}:
+        errors.append(f"{where} keeps EventBridge from the key: it does not say for whom it publishes")
+
+
 def check_policy(path, errors):
     rendered = USED.sub(lambda match: ARNS[match[1]], path.read_text())
     policy = json.loads(rendered)
-    has_principal = any("Principal" in statement for statement in policy["Statement"])
-    if has_principal:
-        return  # parliament knows identity policies only
+    if any("Principal" in statement for statement in policy["Statement"]):
+        for statement in policy["Statement"]:
+            check_resource_statement(path.name, statement, errors)
+        return
     for finding in parliament.analyze_policy_string(rendered).findings:
         errors.append(f"{path.name}: {finding.issue}: {finding.detail}")
     for statement in policy["Statement"]:
-        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-        if any("*" in action for action in actions) or statement["Resource"] == "*":
+        if any("*" in action for action in listed(statement["Action"])) or statement["Resource"] == "*":
             errors.append(f"{path.name}: {statement.get('Sid')} is not least privilege")
 
 

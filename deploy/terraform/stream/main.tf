@@ -2,18 +2,26 @@
 
 variable "name" { type = string }
 variable "retention_hours" { type = number }
+variable "alarms_topic" { type = string }
 variable "policies" { type = string }
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
+locals {
+  account   = data.aws_caller_identity.current.account_id
+  partition = data.aws_partition.current.partition
+}
+
 resource "aws_kms_key" "audit" {
   description         = "Weir's audit records, in the stream and in S3"
   enable_key_rotation = true
   policy = templatefile("${var.policies}/key.json", {
-    account_root = "arn:${data.aws_partition.current.partition}:iam::${data.aws_caller_identity.current.account_id}:root"
-    account_id   = data.aws_caller_identity.current.account_id
+    account_root = "arn:${local.partition}:iam::${local.account}:root"
+    account_id   = local.account
+    # By its name: the topic is made with this key.
+    topic_arn = "arn:${local.partition}:sns:${data.aws_region.current.name}:${local.account}:${var.alarms_topic}"
   })
 }
 

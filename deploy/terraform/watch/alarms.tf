@@ -1,7 +1,7 @@
 # Who is told, and of what: readers that lag, puts that fail, silence, and what verification found.
 
 resource "aws_sns_topic" "alarms" {
-  name              = "${var.name}-alarms"
+  name              = var.alarms_topic
   kms_master_key_id = var.key_arn
 }
 
@@ -97,4 +97,20 @@ resource "aws_cloudwatch_event_rule" "findings" {
 resource "aws_cloudwatch_event_target" "findings" {
   rule = aws_cloudwatch_event_rule.findings.name
   arn  = aws_sns_topic.alarms.arn
+}
+
+# What is found and not told is as good as not found. The alarm goes to the topic by another way than the findings.
+resource "aws_cloudwatch_metric_alarm" "findings" {
+  alarm_name          = "${var.name}-findings-undelivered"
+  alarm_description   = "Findings of the verification do not reach the topic: read them in the functions' logs, and see its policy and its key's"
+  namespace           = "AWS/Events"
+  metric_name         = "FailedInvocations"
+  dimensions          = { RuleName = aws_cloudwatch_event_rule.findings.name }
+  statistic           = "Sum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  period              = 300
+  evaluation_periods  = 1
+  alarm_actions       = [aws_sns_topic.alarms.arn]
 }

@@ -4,6 +4,7 @@ variable "stream_name" { type = string }
 variable "key_arn" { type = string }
 variable "evidence_bucket" { type = string }
 variable "tables_bucket" { type = string }
+variable "alarms_topic" { type = string }
 variable "emails" { type = list(string) }
 variable "policies" { type = string }
 variable "consumer" { type = string }
