@@ -53,7 +53,7 @@ class Record:
 class Finding:
     """Something that an auditor must hear of."""
 
-    kind: str  # not_a_record, forked, not_linked, missing
+    kind: str  # not_a_record, forked, not_linked, missing, unreadable, silent
     log: str | None
     first: int | None
     last: int | None

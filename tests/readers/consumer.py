@@ -106,6 +106,31 @@ def in_lambda(lines):
     return {"good": good, "bad": bad, "told": [json.loads(entry["Detail"])["kind"] for entry in told]}
 
 
+class NoTime:
+    """The context of a run whose time is nearly up."""
+
+    def get_remaining_time_in_millis(self):
+        return 1000
+
+
+def with_a_backlog(s3, verify_lambda, lines, deliver, key, now):
+    """Objects of days on which no run came to its end, one of them damaged, from another log."""
+    s3.delete_object(Bucket="tables", Key=verify_lambda.STATE)
+    for name in ("1", "2"):
+        s3.delete_object(Bucket="evidence", Key=key(name))
+    days, third = [now + day * 86_400 for day in range(4)], len(lines) // 3
+    deliver("3", lines[:third], days[0])
+    verify_lambda.handler({}, None, days[0])
+    damaged = gzip.compress(b"".join(lines[third : 2 * third]))
+    s3.put_object(Bucket="evidence", Key=key("4", days[1]), Body=damaged[: len(damaged) // 2])
+    deliver("5", lines[2 * third :], days[3])
+    runs = [verify_lambda.handler({}, NoTime(), days[3] + number) for number in range(3)]
+    # What could not be read is delivered again.
+    deliver("6", lines[third : 2 * third], days[3])
+    runs.append(verify_lambda.handler({}, None, days[3] + 100))
+    return {"backlog": runs}
+
+
 @mock_aws
 def on_a_schedule(lines, chance):
     import verify_lambda
@@ -115,10 +140,12 @@ def on_a_schedule(lines, chance):
         s3.create_bucket(Bucket=bucket)
     now = time.time()
 
-    def deliver(name, part):
-        key = f"raw/day={time.strftime('%Y-%m-%d', time.gmtime(now))}/{name}.gz"
+    def key(name, when=now):
+        return f"raw/day={time.strftime('%Y-%m-%d', time.gmtime(when))}/{name}.gz"
+
+    def deliver(name, part, when=now):
         members = [gzip.compress(record) for record in packed(part, chance)]
-        s3.put_object(Bucket="evidence", Key=key, Body=b"".join(members))
+        s3.put_object(Bucket="evidence", Key=key(name, when), Body=b"".join(members))
 
     middle = len(lines) // 2
     answers = {}
@@ -130,6 +157,7 @@ def on_a_schedule(lines, chance):
     answers["again"] = verify_lambda.handler({}, None, now + 200)["findings"]
     answers["silent"] = verify_lambda.handler({}, None, now + 7300)["findings"]
     answers["still"] = verify_lambda.handler({}, None, now + 7400)["findings"]
+    answers |= with_a_backlog(s3, verify_lambda, lines, deliver, key, now)
     return answers
 
 

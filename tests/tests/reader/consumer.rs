@@ -38,4 +38,13 @@ fn consumers_find_what_was_done_to_the_stream_and_nothing_else() {
     }
     assert_eq!(found(&schedule["late"]), [("missing", json!(middle - 2))]);
     assert_eq!(found(&schedule["silent"]), [("silent", Value::Null)]);
+
+    let backlog = schedule["backlog"].as_array().expect("runs");
+    let [damaged, newer, end, again] = &backlog[..] else { panic!("{backlog:?}") };
+    assert_eq!(found(&damaged["findings"]), [("unreadable", Value::Null)], "a damaged object does not stop the rest");
+    for run in [damaged, newer] {
+        assert_eq!(run["complete"], false, "its time was up");
+    }
+    assert_eq!((&newer["findings"], &end["complete"]), (&json!([]), &json!(true)), "days without a run are read");
+    assert_eq!((&end["findings"], &again["findings"]), (&json!([]), &json!([])), "what was missing came");
 }
