@@ -11,7 +11,7 @@ use super::{
     Progress, VerifyError,
     chain::Checker,
     fault::Fault,
-    log_check::{Expectations, LogCheck, absent, silent},
+    log_check::{Expectations, LogCheck, Origin, absent, silent},
     report::{Findings, Report, Spot},
     visitor::Record,
 };
@@ -31,7 +31,7 @@ pub fn verify_directory(
     let begins_later = Segment::list(dir).map_err(failed)?.first().is_some_and(|segment| segment.first > 1);
     let mut reader = Reader::open(dir);
     let mut checker = if begins_later { Checker::from_segment(&head) } else { Checker::from_start(&head) };
-    let mut check = LogCheck::new(head.log.as_str(), expect);
+    let mut check = LogCheck::new(head.log.as_str(), expect, Origin::Directory);
     let mut bytes = 0;
     let mut is_whole = true;
     while let Some(raw) = reader.next_line().map_err(failed)? {

@@ -63,6 +63,15 @@ pub enum Fault {
         /// The last that is missing.
         last: u64,
     },
+    /// The copies do not have the records before the first, though the host deleted them because the copies have them.
+    #[error(
+        "missing from the copies, with all up to record {last}, which the host deleted because they had been shipped; where \
+         the copies may begin later, say so with --from"
+    )]
+    FrontRetired {
+        /// The last that is missing.
+        last: u64,
+    },
     /// There are two different records of this seq, each with a right hash.
     #[error("forked: two different records have this seq, as after a restored backup; the other is in {other}")]
     Forked {
@@ -150,6 +159,7 @@ impl Fault {
             Self::Cut { .. } => "cut",
             Self::Missing { .. } => "missing",
             Self::FrontMissing { .. } => "front_missing",
+            Self::FrontRetired { .. } => "front_retired",
             Self::Forked { .. } => "forked",
             Self::Unsigned => "unsigned",
             Self::Statement(_) => "statement",

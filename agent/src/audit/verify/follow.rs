@@ -6,7 +6,7 @@ use super::{
     super::chain::Hash,
     entry::Entry,
     fault::Fault,
-    log_check::{Expectations, LogCheck},
+    log_check::{Expectations, LogCheck, Origin},
     report::{LogReport, Spot},
     visitor::Record,
 };
@@ -56,7 +56,8 @@ pub(super) fn follow(
         match &mut follower {
             Some((log, _)) if *log == entry.log => {}
             other => {
-                let next = Follower::new(names, LogCheck::new(names.log(&entry), expect));
+                let check = LogCheck::new(names.log(&entry), expect, Origin::Copies);
+                let next = Follower::new(names, check);
                 reports.extend(other.replace((entry.log, next)).map(|(_, done)| done.check.finish()));
             }
         }

@@ -37,10 +37,20 @@ pub enum From {
     Time(Timestamp),
 }
 
+/// Where a log's records were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// In its own directory, from which the agent deletes what it has shipped.
+    Directory,
+    /// Among what was delivered, from which nobody deletes anything.
+    Copies,
+}
+
 /// Follows one log.
 #[derive(Debug)]
 pub(super) struct LogCheck<'e> {
     expect: &'e Expectations,
+    origin: Origin,
     checkpoints: Checkpoints,
     reconciler: Reconciler,
     front: Option<Front>,
@@ -60,16 +70,17 @@ struct Front {
 }
 
 /// What the agent says of segments that it deleted after they had been shipped.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone)]
 struct Retired {
     through_seq: u64,
     through_hash: Hash,
 }
 
 impl<'e> LogCheck<'e> {
-    pub(super) fn new(log: &str, expect: &'e Expectations) -> Self {
+    pub(super) fn new(log: &str, expect: &'e Expectations, origin: Origin) -> Self {
         Self {
             expect,
+            origin,
             checkpoints: Checkpoints::new(&expect.keys),
             reconciler: Reconciler::default(),
             front: None,
@@ -125,10 +136,15 @@ impl<'e> LogCheck<'e> {
         if !report.cut_short {
             self.checkpoints.end(&mut report.findings);
         }
-        if let Some(front) = self.front.filter(|front| !front.is_accounted(self.retired.as_ref(), self.expect.from)) {
-            let Front { first, file, offset, .. } = front;
-            let fault = Fault::FrontMissing { last: first - 1 };
-            report.findings.add(Some(1), Spot { file: &file, offset }, &fault);
+        if let Some(front) = self.front.filter(|front| !front.is_expected(self.expect.from)) {
+            let fault = match (front.is_retired(self.retired.as_ref()), self.origin) {
+                (true, Origin::Directory) => None,
+                (true, Origin::Copies) => Some(Fault::FrontRetired { last: front.first - 1 }),
+                (false, _) => Some(Fault::FrontMissing { last: front.first - 1 }),
+            };
+            if let Some(fault) = fault {
+                report.findings.add(Some(1), Spot { file: &front.file, offset: front.offset }, &fault);
+            }
         }
         if let Some(Last { time, interval, host, .. }) = self.checkpoints.last() {
             report.host = Some(host.clone());
@@ -142,32 +158,38 @@ impl<'e> LogCheck<'e> {
 }
 
 impl Front {
-    fn is_accounted(&self, retired: Option<&Retired>, from: Option<From>) -> bool {
+    /// The agent says that it deleted what came before.
+    fn is_retired(&self, retired: Option<&Retired>) -> bool {
         let before = self.first - 1;
-        let is_retired = retired.is_some_and(|retired| {
+        retired.is_some_and(|retired| {
             retired.through_seq > before || (retired.through_seq == before && retired.through_hash == self.prev)
-        });
-        let is_expected = from.is_some_and(|from| match from {
+        })
+    }
+
+    /// The auditor knows that there is nothing before.
+    fn is_expected(&self, from: Option<From>) -> bool {
+        from.is_some_and(|from| match from {
             From::Seq(seq) => self.first <= seq,
             From::Time(from) => self
                 .checkpoint
                 .is_some_and(|(time, interval)| time <= from.as_millisecond().saturating_add(late_after(interval))),
-        });
-        is_retired || is_expected
+        })
     }
 }
 
 fn retired(event: &str) -> Option<Retired> {
     #[derive(Deserialize)]
     struct Event {
-        lifecycle: Option<Lifecycle>,
+        lifecycle: Lifecycle,
     }
     #[derive(Deserialize)]
     struct Lifecycle {
-        retired: Option<Retired>,
+        kind: String,
+        through_seq: Option<u64>,
+        through_hash: Option<Hash>,
     }
-    let Event { lifecycle } = serde_json::from_str(event).ok()?;
-    lifecycle?.retired
+    let Event { lifecycle: Lifecycle { kind, through_seq, through_hash } } = serde_json::from_str(event).ok()?;
+    (kind == "retired").then_some(Retired { through_seq: through_seq?, through_hash: through_hash? })
 }
 
 /// Names the logs that fell silent, as of `until`.

@@ -63,7 +63,7 @@ impl Writer {
         self.time += 2000;
         self.since_boot_ns += 2_000_000_000;
         let event = format!(r#"{{"class_uid":6002,"time":{},{fields}}}"#, self.time);
-        self.line(&event);
+        self.event(&event);
     }
 
     /// A call.
@@ -71,10 +71,11 @@ impl Writer {
         self.time += 2000;
         self.since_boot_ns += 2_000_000_000;
         let event = format!(r#"{{"class_uid":6003,"time":{},"mcp":{{"params":{{"n":{number}}}}}}}"#, self.time);
-        self.line(&event);
+        self.event(&event);
     }
 
-    fn line(&mut self, event: &str) {
+    /// A record with this event.
+    pub(super) fn event(&mut self, event: &str) {
         let mut line = Vec::new();
         self.link.append(&mut line, &self.log, self.epoch, event);
         self.lines.push(line);
