@@ -24,7 +24,7 @@ use super::{
     parts,
     payload::Payload,
     queue::{Jobs, Queue},
-    quota::Quota,
+    quota::{Held, Quota},
     recovery::{OpenError, Recovery, boot_id},
     report::Report,
     writer::{self, Epoch},
@@ -83,10 +83,13 @@ pub enum AppendError {
     #[error("the record cannot be written as JSON: {0}")]
     Render(Arc<serde_json::Error>),
     /// The log has reached its quota.
-    #[error(
-        "the audit log has reached audit.max_bytes ({0}), and nothing can be deleted because it is not shipped; raise it, or mend the sink that `weir status` names"
-    )]
-    Full(u64),
+    #[error("the audit log has reached audit.max_bytes ({most}), and {held}")]
+    Full {
+        /// The quota, in bytes.
+        most: u64,
+        /// Why it is not less, and what to do.
+        held: String,
+    },
     /// The agent that the log was handed over to has not kept it.
     #[error("the agent that keeps the audit log has not kept the record: {0}")]
     Declined(String),
@@ -228,7 +231,7 @@ impl Log {
     pub async fn append(&self, event: Event) -> Result<Receipt, AppendError> {
         if let Some(quota) = &self.quota {
             let aside: u64 = objects::of(&event).map(Object::bytes).sum();
-            quota.admits(&event, self.bytes() + aside)?;
+            quota.admits(&event, self.bytes() + aside, self.report.held())?;
         }
         let unwritable = |error| AppendError::Render(Arc::new(error));
         let (mark, uid) = (Mark::of(&event), Uuid::now_v7());
@@ -332,6 +335,11 @@ impl Log {
         let (reply, answer) = oneshot::channel();
         self.queue.send(Job::Sync(reply)).await.map_err(|_| AppendError::Closed)?;
         answer.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// Takes note of why nothing more can be deleted.
+    pub(super) fn holds(&self, held: Held) {
+        self.report.holds(held);
     }
 
     /// Takes note that segments of `bytes` were deleted.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | say what happened | [`event`], with payloads bounded by [`payload`], written as OCSF by [`ocsf`] |
 //! | keep what does not fit a record | [`parts`], [`objects`] |
-//! | keep it | [`Log`](log::Log): one writer thread, group commit; [`recovery`] at its opening |
+//! | keep it | [`Log`](log::Log): one writer thread, group commit; [`recovery`] at its opening; [`open_calls`], restated |
 //! | pass it from one agent to the next | [`queue`], [`relay`] |
 //! | read it back, with the directory alone | [`reader`], [`view`], [`verify`] |
 //! | sign where it stands, into the log itself | [`checkpoint`] |
@@ -29,6 +29,7 @@ pub mod reader;
 pub mod recovery;
 pub mod relay;
 mod report;
+mod restate;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod segment;

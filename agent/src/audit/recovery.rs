@@ -12,7 +12,7 @@ use std::{
 use super::{
     chain::Link,
     head::{Head, HeadError},
-    open_calls::{Finder, Ledger, OpenCall},
+    open_calls::{Finder, Ledger, OpenCall, Spot},
     reader::Reader,
     segment::{Segment, sync_dir},
     verify::{Checker, Fault},
@@ -104,14 +104,15 @@ pub(crate) fn recover(dir: &Path, head: &Head, boot_id: &str) -> Result<Recovere
     let (link, epoch) = tail.last;
     let mut segments = Segment::list(dir).map_err(OpenError::io("list", dir))?;
     sync_from(&segments, head.synced).map_err(OpenError::io("sync the audit log in", dir))?;
-    let (open_calls, ledger) = tail.finder.finish();
+    let open_calls = tail.finder.finish();
     let recovery = Recovery { cut_bytes, lost_records: head.seq.saturating_sub(link.seq), open_calls };
-    Ok(Recovered { link, epoch, last_segment: segments.pop(), ledger, recovery })
+    Ok(Recovered { link, epoch, last_segment: segments.pop(), ledger: tail.ledger, recovery })
 }
 
 struct Tail {
     last: (Link, u64),
     finder: Finder,
+    ledger: Ledger,
     /// Where the first line that is not right starts, or the end.
     end: Option<(Segment, u64)>,
 }
@@ -130,12 +131,15 @@ fn check_tail(dir: &Path, head: &Head, promised: u64) -> Result<Tail, OpenError>
     }
     let mut reader = Reader::open_at(dir, from);
     let mut checker = if from <= 1 { Checker::from_start(head) } else { Checker::from_segment(head) };
-    let mut finder = Finder::default();
+    let (mut finder, mut ledger) = (Finder::default(), Ledger::default());
     let mut end = None;
     let mut first_fault = None;
     while let Some(raw) = reader.next_line().map_err(OpenError::io("read the audit log in", dir))? {
         match checker.check(&raw) {
-            Ok(line) => finder.see(line.seq, line.event),
+            Ok(line) => {
+                let (segment, offset, bytes) = (raw.segment.first, raw.offset, raw.bytes.len() as u64);
+                ledger.enter(finder.see(line.seq, line.event), Spot { seq: line.seq, segment, offset, bytes });
+            }
             Err(fault) => {
                 end = Some((raw.segment.clone(), raw.offset));
                 first_fault = Some(fault);
@@ -155,7 +159,7 @@ fn check_tail(dir: &Path, head: &Head, promised: u64) -> Result<Tail, OpenError>
         return Err(OpenError::Damaged { seq, segment, offset, fault });
     }
     let last = checker.last().cloned().unwrap_or((head.link(), head.epoch));
-    Ok(Tail { last, finder, end })
+    Ok(Tail { last, finder, ledger, end })
 }
 
 /// Cuts everything from the tail's end on, and says how many bytes that were.

@@ -148,7 +148,7 @@ impl Guest {
     /// # Errors
     /// [`AppendError`]; what was not written is found at the next opening.
     pub async fn settle(self) -> Result<u64, AppendError> {
-        let (open_calls, _) = self.carried.finish();
+        let open_calls = self.carried.finish();
         let left = open_calls.len() as u64;
         self.log.settle(Recovery { open_calls, ..Recovery::default() }).await?;
         Ok(left)

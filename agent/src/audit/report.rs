@@ -9,19 +9,21 @@ use tokio::sync::watch;
 use super::{
     chain::Link,
     log::{Failing, Status, WriteError},
+    quota::Held,
 };
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Report {
     status: Mutex<Status>,
+    held: Mutex<Held>,
     synced: watch::Sender<u64>,
 }
 
 impl Report {
     /// Of a log that is synced up to `synced`.
     pub(super) fn new(status: Status, synced: u64) -> Arc<Self> {
-        Arc::new(Self { status: Mutex::new(status), synced: watch::Sender::new(synced) })
+        Arc::new(Self { status: Mutex::new(status), held: Mutex::default(), synced: watch::Sender::new(synced) })
     }
 
     /// How the log is doing.
@@ -66,6 +68,16 @@ impl Report {
             tracing::error!(%error, "the audit log cannot be written: calls are refused");
         }
         status.failing = Some(Failing { since, error: error.to_string() });
+    }
+
+    /// Why the oldest segment is still there.
+    pub(super) fn held(&self) -> Held {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of it.
+    pub(super) fn holds(&self, held: Held) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
     }
 
     /// Segments of `bytes` were deleted.

@@ -18,10 +18,11 @@ use super::{
     chain::{Link, LogId, hex},
     head::{Head, HeadError, HeadFile},
     log::{AppendError, Entry, Job, LogOptions, Receipt, Status, WriteError},
-    open_calls::Ledger,
+    open_calls::{Ledger, Mark, Spot},
     queue::{Jobs, Queue},
     recovery::{OpenError, Recovered, Recovery, recover},
     report::Report,
+    restate,
     segment::{Segment, create_dir, sync_dir},
 };
 use crate::config::Durability;
@@ -231,6 +232,8 @@ pub(super) struct Writer {
 }
 
 struct OpenSegment {
+    /// The seq that its name promises for its first record.
+    first: u64,
     path: PathBuf,
     file: File,
     /// Bytes committed.
@@ -241,7 +244,7 @@ impl OpenSegment {
     fn open(segment: Segment) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&segment.path)?;
         let length = file.metadata()?.len();
-        Ok(Self { path: segment.path, file, length })
+        Ok(Self { first: segment.first, path: segment.path, file, length })
     }
 }
 
@@ -258,17 +261,19 @@ impl Writer {
         self
     }
 
-    /// Commits the records together and answers each.
+    /// Commits the records together and answers each. Calls that have fallen behind are restated before them.
     pub(super) fn append(&mut self, entries: Vec<Entry>) {
         if entries.is_empty() {
             return;
         }
-        let first = self.link.seq + 1;
-        let result = self.commit(&entries).map_err(Arc::new);
-        let count = entries.len() as u64;
+        let restated = restate::due(&self.dir, &mut self.ledger, self.segment_bytes);
+        let texts = restated.iter().map(|(call, text)| (text.as_str(), Mark::Opens(*call)));
+        let records: Vec<_> = texts.chain(entries.iter().map(|entry| (entry.event.as_str(), entry.mark))).collect();
+        let first = self.link.seq + 1 + restated.len() as u64;
+        let result = self.commit(&records).map_err(Arc::new);
         match &result {
-            Ok(()) => self.report.appended(count, self.buffer.len() as u64, &self.link),
-            Err(error) => self.report.refused(count, error),
+            Ok(()) => self.report.appended(records.len() as u64, self.buffer.len() as u64, &self.link),
+            Err(error) => self.report.refused(entries.len() as u64, error),
         }
         for (seq, entry) in (first..).zip(entries) {
             let answer = match &result {
@@ -280,17 +285,20 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, entries: &[Entry]) -> Result<(), WriteError> {
+    fn commit(&mut self, records: &[(&str, Mark)]) -> Result<(), WriteError> {
         self.repair()?;
         self.roll()?;
         let mut link = self.link.clone();
         self.buffer.clear();
         self.buffer.shrink_to(1 << 20);
-        for entry in entries {
-            link.append(&mut self.buffer, &self.head.log, self.epoch, &entry.event);
+        let mut marks = Vec::with_capacity(records.len());
+        for (event, mark) in records {
+            let start = self.buffer.len();
+            link.append(&mut self.buffer, &self.head.log, self.epoch, event);
+            marks.push((*mark, start as u64, (self.buffer.len() - start) as u64));
         }
         self.dirty = true;
-        if let Err(error) = self.write(&link, entries) {
+        if let Err(error) = self.write(&link, &marks) {
             // Space may be short: the cut is attempted now, so that what is left is whole, and again before the next write.
             let _ = self.repair();
             return Err(error);
@@ -300,7 +308,8 @@ impl Writer {
         Ok(())
     }
 
-    fn write(&mut self, link: &Link, entries: &[Entry]) -> Result<(), WriteError> {
+    /// Writes the buffer, whose lines have these marks, offsets and lengths.
+    fn write(&mut self, link: &Link, lines: &[(Mark, u64, u64)]) -> Result<(), WriteError> {
         let Some(segment) = &mut self.segment else {
             let error = io::Error::other("no segment is open");
             return Err(WriteError { doing: "write", path: self.dir.clone(), error });
@@ -324,11 +333,12 @@ impl Writer {
         };
         self.head_file.write(&head).map_err(failed("write the head beside"))?;
         self.head = head;
+        for (seq, &(mark, offset, bytes)) in (first..).zip(lines) {
+            let (segment, offset) = (segment.first, segment.length + offset);
+            self.ledger.enter(mark, Spot { seq, segment, offset, bytes });
+        }
         segment.length += self.buffer.len() as u64;
         self.report.synced(self.head.synced);
-        for (seq, entry) in (first..).zip(entries) {
-            self.ledger.enter(entry.mark, seq);
-        }
         Ok(())
     }
 

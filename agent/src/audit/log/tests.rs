@@ -224,7 +224,7 @@ fn after_a_power_loss_only_what_was_synced_must_be_there() {
 #[tokio::test]
 async fn calls_left_open_get_an_unknown_end_once() {
     let dir = tempfile::tempdir().unwrap();
-    let open = options(dir.path());
+    let open = LogOptions { segment_bytes: 1 << 20, ..options(dir.path()) };
     let (log, _) = Log::open(&open).unwrap();
     for number in 1..=40 {
         log.append(request(call(number))).await.unwrap();

@@ -95,7 +95,7 @@ async fn what_waits_counts_towards_the_quota() {
     assert!(!log.is_full());
     // It would not fit, though the quota is not reached without it.
     let refused = log.append(long(160_000)).await;
-    assert!(matches!(refused, Err(AppendError::Full(_))), "{refused:?}");
+    assert!(matches!(refused, Err(AppendError::Full { .. })), "{refused:?}");
     assert_eq!(log.objects().list().unwrap().len(), 1, "nothing is put aside for a record that is refused");
     let [stored] = &log.objects().list().unwrap()[..] else { panic!("one object") };
     log.objects().remove(stored, log.objects().bytes()).unwrap();

@@ -21,7 +21,7 @@ mod record;
 mod sighting;
 mod unfinished;
 
-pub(super) use self::part::render_part;
+pub(super) use self::{part::render_part, unfinished::restate};
 
 use std::{borrow::Cow, time::Duration};
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::audit::{
     event::Outcome,
-    open_calls::{Finder, OpenCall},
+    open_calls::{Finder, Mark, OpenCall},
     parts::Part,
     samples::{call, event, every_kind, payload, request, response, small},
 };
@@ -27,7 +27,8 @@ fn rendered(event: Event) -> Value {
 /// The text of a record of every kind.
 fn every_record() -> Vec<String> {
     let unfinished = event(What::Unfinished(Box::new(left_open(Uuid::from_u128(3)))));
-    every_kind().into_iter().chain([unfinished]).map(text_of).chain([a_part()]).collect()
+    let still_open = restate(&left_open(Uuid::from_u128(3)), small().time, Uuid::from_u128(8)).unwrap();
+    every_kind().into_iter().chain([unfinished]).map(text_of).chain([still_open, a_part()]).collect()
 }
 
 fn a_part() -> String {
@@ -46,7 +47,7 @@ fn a_part() -> String {
 fn left_open(call_id: Uuid) -> OpenCall {
     let mut finder = Finder::default();
     finder.see(5, &render(request(call_id), Uuid::nil()).unwrap());
-    finder.finish().0.remove(0)
+    finder.finish().remove(0)
 }
 
 /// What `tests/readers/ocsf_schema.py` finds wrong, by the position of the event.
@@ -183,6 +184,27 @@ fn an_unfinished_call_keeps_who_and_where_and_loses_its_params() {
     assert_eq!(after["mcp"]["call_id"], json!(call_id));
     assert_eq!(after["mcp"]["name"], "refund");
     assert_eq!(after["mcp"].get("params"), None);
+}
+
+#[test]
+fn what_stands_in_for_a_request_says_the_same_without_its_params_each_time() {
+    let call_id = Uuid::from_u128(3);
+    let before = rendered(request(call_id));
+    let later = |hours: u64| small().time + Duration::from_secs(hours * 3600);
+    let once = restate(&left_open(call_id), later(1), Uuid::from_u128(8)).unwrap();
+    let mut finder = Finder::default();
+    assert_eq!(finder.see(9, &once), Mark::Opens(call_id));
+    let twice = restate(&finder.finish().remove(0), later(2), Uuid::from_u128(9)).unwrap();
+    for (text, hours) in [(once, 1), (twice, 2)] {
+        let after: Value = serde_json::from_str(&text).unwrap();
+        for kept in ["workload", "dst_endpoint", "src_endpoint", "api", "flow", "verdict", "type_uid"] {
+            assert_eq!(after[kept], before[kept], "{kept}");
+        }
+        assert_eq!(after["mcp"]["phase"], "still_open");
+        assert_eq!(after["mcp"]["since"], before["time"]);
+        assert_eq!(after["time"], later(hours).as_millisecond());
+        assert_eq!(after["mcp"].get("params"), None);
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ use super::{
         event::{Agent, Event, Life, What},
         head::Head,
         log::{AppendError, Log},
+        quota::Held,
         reader::Reader,
         segment::{Segment, sync_dir},
     },
@@ -73,7 +74,9 @@ impl Keeper {
     pub(crate) async fn round(&mut self) -> io::Result<()> {
         self.record().await;
         let (dir, cursors, limits) = (self.dir.clone(), self.cursors.clone(), self.limits.clone());
-        let plan = spawn_blocking(move || Plan::make(&dir, &cursors, &limits)).await.map_err(io::Error::other)??;
+        let (plan, held) =
+            spawn_blocking(move || Plan::make(&dir, &cursors, &limits)).await.map_err(io::Error::other)??;
+        self.log.holds(held);
         let Some(Plan { segments, retirement }) = plan else { return Ok(()) };
         self.intent.set(retirement)?;
         self.record().await;
@@ -107,17 +110,23 @@ struct Plan {
 }
 
 impl Plan {
-    fn make(dir: &Path, cursors: &[SharedCursor], limits: &Limits) -> io::Result<Option<Self>> {
+    /// What goes, if anything, and what keeps the rest.
+    fn make(dir: &Path, cursors: &[SharedCursor], limits: &Limits) -> io::Result<(Option<Self>, Held)> {
         let head = Head::read(dir).map_err(io::Error::other)?;
-        // Recovery begins at the oldest open call.
-        let mut floor = head.settled.min(head.synced).min(head.seq).saturating_sub(1);
-        for cursor in cursors {
-            floor = floor.min(cursor.lock().unwrap_or_else(PoisonError::into_inner).link().seq);
-        }
+        let shipped = cursors.iter().map(|cursor| cursor.lock().unwrap_or_else(PoisonError::into_inner).link().seq);
+        let floors = [
+            (shipped.min().unwrap_or(0), Held::Unshipped),
+            // Recovery begins at the oldest open call, or at what was not synced.
+            (head.synced.min(head.seq).saturating_sub(1), Held::Unsynced),
+            (head.settled.saturating_sub(1), Held::OpenCall),
+        ];
+        let (floor, held) = floors.into_iter().min_by_key(|(floor, _)| *floor).unwrap_or_default();
         let files = Segment::list(dir)?.into_iter().map(File::of).collect::<io::Result<Vec<_>>>()?;
         let count = retire(&files, floor, limits, SystemTime::now());
-        let Some(next) = files.get(count).filter(|_| count > 0) else { return Ok(None) };
-        let Some(through_hash) = prev_of_first(dir, &next.segment)? else { return Ok(None) };
+        let is_last = files.get(count + 1).is_none_or(|next| next.segment.first - 1 <= floor);
+        let held = if is_last { Held::Current } else { held };
+        let Some(next) = files.get(count).filter(|_| count > 0) else { return Ok((None, held)) };
+        let Some(through_hash) = prev_of_first(dir, &next.segment)? else { return Ok((None, held)) };
         for cursor in cursors {
             // A power loss must not take back what this deletion rests on.
             cursor.lock().unwrap_or_else(PoisonError::into_inner).sync()?;
@@ -126,7 +135,7 @@ impl Plan {
         let bytes = files[..count].iter().map(|file| file.bytes).sum();
         let segments: Vec<_> = files.into_iter().take(count).map(|file| file.segment).collect();
         let retirement = Retirement { through_seq, through_hash, segments: segments.len() as u64, bytes };
-        Ok(Some(Self { segments, retirement }))
+        Ok((Some(Self { segments, retirement }), held))
     }
 }
 

@@ -130,7 +130,7 @@ fn takes_call(id: &str, open: &mut Option<Place>, event: &EventView<'_>) -> bool
     let phase = mcp.phase.as_deref();
     let place = || Place { flow: event.flow.as_ref().map(|flow| flow.id.clone()), session: mcp.session_id.clone() };
     if mcp.call_id.as_deref() == Some(id) {
-        *open = matches!(phase, Some("request" | "server_request")).then(place);
+        *open = matches!(phase, Some("request" | "still_open" | "server_request")).then(place);
         return true;
     }
     let asks = matches!(phase, Some("server_request" | "client_response"));

@@ -7,6 +7,7 @@ use crate::{
         log::LogOptions,
         samples::{request, response, small},
         ship::cursor::Cursor,
+        verify::{Expectations, verify_directory},
     },
     config::Durability,
 };
@@ -106,15 +107,68 @@ async fn what_recovery_needs_for_an_open_call_stays() {
     let (log, _) = Log::open(&options(dir.path())).unwrap();
     let call = uuid::Uuid::from_u128(7);
     log.append(request(call)).await.unwrap();
-    for _ in 0..60 {
+    for _ in 0..10 {
         log.append(small()).await.unwrap();
     }
-    keeper(&log, dir.path(), 61).round().await.unwrap();
+    keeper(&log, dir.path(), 11).round().await.unwrap();
     assert_eq!(first_line(dir.path()).0, 1);
     log.append(response(call, crate::audit::event::Outcome::Ok)).await.unwrap();
-    log.append(small()).await.unwrap();
-    keeper(&log, dir.path(), 61).round().await.unwrap();
-    assert!(first_line(dir.path()).0 > 20);
+    for _ in 0..10 {
+        log.append(small()).await.unwrap();
+    }
+    keeper(&log, dir.path(), 22).round().await.unwrap();
+    assert!(first_line(dir.path()).0 > 5);
+}
+
+#[tokio::test]
+async fn a_call_that_stays_open_holds_back_two_segments_and_not_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(&options(dir.path())).unwrap();
+    let [open, closed] = [7, 8].map(uuid::Uuid::from_u128);
+    log.append(request(open)).await.unwrap();
+    log.append(request(closed)).await.unwrap();
+    for _ in 0..100 {
+        log.append(small()).await.unwrap();
+    }
+    log.append(response(closed, crate::audit::event::Outcome::Ok)).await.unwrap();
+    for _ in 0..100 {
+        log.append(small()).await.unwrap();
+    }
+    let last = log.status().last_seq;
+    keeper(&log, dir.path(), last).round().await.unwrap();
+    assert!(log.status().bytes < 6 * (4 << 10), "{}", log.status().bytes);
+    let settled = Head::read(dir.path()).unwrap().settled;
+    assert!(settled > last - 60, "a restart reads from {settled} of {last} on");
+
+    log.close().await.unwrap();
+    let (log, recovery) = Log::open(&options(dir.path())).unwrap();
+    let left: Vec<_> = recovery.open_calls.iter().map(|call| call.call_id).collect();
+    assert_eq!(left, [open], "what stands in for the request tells of the call");
+    log.settle(recovery).await.unwrap();
+    log.close().await.unwrap();
+    assert!(Log::open(&options(dir.path())).unwrap().1.is_clean());
+    let report = verify_directory(dir.path(), &Expectations::default(), |_| {}).unwrap();
+    assert!(report.intact, "{report:#?}");
+}
+
+#[tokio::test]
+async fn who_is_refused_for_the_quota_learns_what_holds_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(&options(dir.path())).unwrap();
+    let log = log.within(&crate::config::Audit { max_bytes: Some(16 << 10), ..crate::config::Audit::default() });
+    let refused = async || loop {
+        if let Err(error) = log.append(request(uuid::Uuid::now_v7())).await {
+            return error.to_string();
+        }
+    };
+    for _ in 0..3 {
+        log.append(small()).await.unwrap();
+    }
+    assert!(refused().await.contains("no sink is configured"));
+    keeper(&log, dir.path(), 1).round().await.unwrap();
+    assert!(refused().await.contains("not shipped"));
+    keeper(&log, dir.path(), 9999).round().await.unwrap();
+    assert!(refused().await.contains("still open"));
 }
 
 #[tokio::test]
