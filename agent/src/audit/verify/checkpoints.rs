@@ -42,7 +42,8 @@ pub(super) struct Checkpoints {
     /// The file of `end`.
     file: String,
     first_seq: u64,
-    stopped: bool,
+    /// Where the last agent said that it stopped.
+    stopped: Option<u64>,
 }
 
 /// The last record.
@@ -94,7 +95,7 @@ impl Checkpoints {
             end: None,
             file: String::new(),
             first_seq: 0,
-            stopped: false,
+            stopped: None,
         }
     }
 
@@ -103,9 +104,10 @@ impl Checkpoints {
         self.last.as_ref()
     }
 
-    /// The keys that signed, the checkpoints that are right, and the last record that they cover.
+    /// The keys that signed, the checkpoints that are right, the last record that they cover, and whether the last agent
+    /// stopped: a checkpoint must say so too, since anybody can append a record.
     pub(super) fn found(self) -> (Vec<KeyReport>, u64, u64, bool) {
-        (self.used, self.count, self.covered, self.stopped)
+        (self.used, self.count, self.covered, self.stopped.is_some_and(|seq| seq <= self.covered))
     }
 
     fn trusted(&self, id: KeyId) -> Option<&(PublicKey, KeyReport)> {
@@ -233,8 +235,8 @@ impl Visitor for Checkpoints {
         let Ok(Statements { checkpoint, signing_key, lifecycle }) = serde_json::from_str(event) else { return };
         if let Some(lifecycle) = lifecycle {
             match lifecycle.kind.as_str() {
-                "started" => self.stopped = false,
-                "stopped" | "detached" => self.stopped = true,
+                "started" => self.stopped = None,
+                "stopped" | "detached" => self.stopped = Some(record.seq),
                 _ => {}
             }
         }

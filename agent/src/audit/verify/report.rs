@@ -78,7 +78,7 @@ pub struct LogReport {
     pub checkpoint_seconds: Option<u64>,
     /// The keys that signed.
     pub keys: Vec<KeyReport>,
-    /// The last agent said that it stopped.
+    /// The last agent said that it stopped, and a checkpoint covers that.
     pub stopped: bool,
     /// The check ended at the first break, before the log's end.
     pub cut_short: bool,

@@ -145,6 +145,20 @@ const ATTACKS: &[(&str, Attack, Said)] = &[
         ["checkpoint_differs", "checkpoint_differs", "forked"],
     ),
     ("truncate the tail", |g| only(g, g.a[..g.a.len() - 80].to_vec()), ["silent", "silent", ""]),
+    (
+        "truncate the tail, and say that the agent stopped",
+        |g| {
+            only(
+                g,
+                g.rewritten(|e| {
+                    e.truncate(e.len() - 80);
+                    let stopped = format!(r#"{{"class_uid":6002,"time":{BEGIN},"lifecycle":{{"kind":"stopped"}}}}"#);
+                    e.push((e[e.len() - 1].0, stopped));
+                }),
+            )
+        },
+        ["silent", "silent", "forked"],
+    ),
     ("truncate the front", |g| only(g, g.a[40..].to_vec()), ["front_missing", "front_missing", ""]),
     ("replay an old segment", |g| only(g, [&g.a[..], &g.a[20..40]].concat()), ["displaced", "", ""]),
     (
@@ -418,6 +432,23 @@ fn every_attack_is_named() {
     }
     println!("{table}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_host_that_stopped_is_not_silent_once_a_checkpoint_says_so() {
+    let genuine = Genuine::new();
+    let expect = expectations(&genuine);
+    let year = Some(Timestamp::from_millisecond(BEGIN + 365 * 86_400_000).unwrap());
+    for (kind, is_signed) in [("stopped", true), ("detached", true), ("stopped", false)] {
+        let mut writer = log("log-a", 1, |_| {});
+        writer.append(&format!(r#""lifecycle":{{"kind":"{kind}"}}"#));
+        if is_signed {
+            writer.checkpoint();
+        }
+        let dir = scratch_dir();
+        let report = directory(dir.path(), &only(&genuine, writer.lines), &Expectations { until: year, ..expect.clone() });
+        assert_eq!(kinds(&report), if is_signed { vec![] } else { vec!["silent"] }, "{kind}");
+    }
 }
 
 #[test]
