@@ -23,7 +23,7 @@ fn log_of(dir: &Path, events: Vec<Event>) {
     let options = LogOptions {
         dir: dir.to_owned(),
         durability: crate::config::Durability::Process,
-        segment_bytes: 4 << 10,
+        segment_bytes: 16 << 10,
         boot_id: "boot".into(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
