@@ -29,6 +29,8 @@ pub(super) struct Collector {
     logs: HashMap<String, u32>,
     sorter: Sorter,
     beside: Findings,
+    /// The last record of each log that is checked, when not all are.
+    ends: Option<HashMap<u32, u64>>,
     pub(super) bytes: u64,
 }
 
@@ -43,6 +45,7 @@ impl Collector {
             logs: HashMap::new(),
             sorter: Sorter::new(bytes),
             beside: Findings::default(),
+            ends: None,
             bytes: 0,
         }
     }
@@ -89,11 +92,20 @@ impl Collector {
         Ok(log)
     }
 
+    /// Leaves out what comes after these records of each log, and other logs.
+    pub(super) fn ends_at(&mut self, last: HashMap<u32, u64>) {
+        self.ends = Some(last);
+    }
+
     /// Checks what was gathered.
     pub(super) fn finish(self, expect: &Expectations, mut progress: impl FnMut(Progress)) -> io::Result<Report> {
-        let Self { names, logs: _, sorter, mut beside, bytes } = self;
+        let Self { names, logs: _, sorter, mut beside, ends, bytes } = self;
+        let is_checked = |entry: &io::Result<Entry>| match (entry, &ends) {
+            (Ok(entry), Some(ends)) => ends.get(&entry.log).is_some_and(|last| entry.seq <= *last),
+            _ => true,
+        };
         let shown = |done| progress(Progress { done, of: None, unit: "records checked" });
-        let (mut logs, duplicates) = follow(sorter.finish()?, &names, expect, shown)?;
+        let (mut logs, duplicates) = follow(sorter.finish()?.filter(is_checked), &names, expect, shown)?;
         let newest = logs.iter().filter_map(|log| log.checkpoint_time).max();
         if let Some(until) = expect.until.or(newest.and_then(|time| Timestamp::from_millisecond(time).ok())) {
             silent(&mut logs, until);

@@ -1,14 +1,16 @@
 //! A live Kinesis stream: every shard from its oldest record, or a time, to its newest, while it is being written.
 //!
 //! A stream has no order and no end, so a record that is missing may be on its way: shards are read at different moments, and
-//! a host sends again what was not accepted. The reader therefore goes on until nothing is missing between two
-//! records of a log, for as long as it was told to be patient; what is then still missing is a finding.
+//! a host sends again what was not accepted. While it is being written there is nearly always something on its way, so the
+//! end is drawn when every shard has been read to its newest record once: what each log has by then is checked, and what
+//! comes after is left out. The reader goes on until nothing is missing before that end, for as long as it was told to be
+//! patient; what is then still missing is a finding.
 
 mod late;
 mod shard;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -72,7 +74,7 @@ pub async fn verify_stream(
         late: Late::default(),
     };
     reading.find_shards().await.map_err(failed)?;
-    let mut waiting_since = None;
+    let mut end: Option<End> = None;
     loop {
         tokio::select! {
             Some(answer) = found.recv() => {
@@ -88,14 +90,32 @@ pub async fn verify_stream(
             }
             () = tokio::time::sleep(LOOK) => {}
         }
-        if !reading.is_at_the_tip() {
-            waiting_since = None;
-        } else if !reading.late.misses() || waiting_since.get_or_insert_with(Instant::now).elapsed() >= patience {
+        if end.is_none() && reading.has_seen_every_tip() {
+            end = Some(End { drawn: Instant::now(), newest: reading.late.newest() });
+        }
+        if end.as_ref().is_some_and(|end| !end.waits(&reading.late) || end.drawn.elapsed() >= patience) {
             break;
         }
     }
     reading.tasks.shutdown().await;
+    if let Some(newest) = end.and_then(|end| end.newest) {
+        reading.collector.ends_at(newest);
+    }
     reading.collector.finish(expect, progress).map_err(kept)
+}
+
+/// Up to where a stream is checked.
+struct End {
+    drawn: Instant,
+    /// The newest record of each log; none when too much was missing to tell, and everything is checked.
+    newest: Option<HashMap<u32, u64>>,
+}
+
+impl End {
+    /// Something before it has not come yet.
+    fn waits(&self, late: &Late) -> bool {
+        self.newest.as_ref().is_none_or(|newest| late.misses_up_to(newest))
+    }
 }
 
 /// A stream that is being read.
@@ -117,7 +137,8 @@ struct Reading {
 struct Source {
     number: u32,
     offset: u64,
-    state: State,
+    /// Its newest record was read, once.
+    seen_to_tip: bool,
 }
 
 impl Reading {
@@ -156,14 +177,14 @@ impl Reading {
             requests: Arc::clone(&self.requests),
             answers: self.answers.clone(),
         };
-        self.sources.push(Source { number, offset: 0, state: State::Behind });
+        self.sources.push(Source { number, offset: 0, seen_to_tip: false });
         self.tasks.spawn(reader.read());
         Ok(())
     }
 
     fn take(&mut self, found: Found) -> io::Result<()> {
         let Some(source) = self.sources.get_mut(found.source) else { return Ok(()) };
-        source.state = found.state;
+        source.seen_to_tip |= found.state != State::Behind;
         for record in found.records {
             for line in record.split_inclusive(|byte| *byte == b'\n') {
                 if let Some((log, seq)) = self.collector.line(source.number, source.offset, line)? {
@@ -175,8 +196,8 @@ impl Reading {
         Ok(())
     }
 
-    /// Whether every shard has been read to its newest record.
-    fn is_at_the_tip(&self) -> bool {
-        self.sources.iter().all(|source| source.state != State::Behind)
+    /// Whether every shard has been read to what was its newest record then.
+    fn has_seen_every_tip(&self) -> bool {
+        self.sources.iter().all(|source| source.seen_to_tip)
     }
 }

@@ -42,9 +42,16 @@ impl Late {
         }
     }
 
-    /// Whether something is missing between two records of a log.
-    pub(super) fn misses(&self) -> bool {
-        self.too_many || self.runs > self.logs.len()
+    /// The newest record of each log that has come; none when too much is missing to tell.
+    pub(super) fn newest(&self) -> Option<HashMap<u32, u64>> {
+        let newest = |(log, runs): (&u32, &BTreeMap<u64, u64>)| Some((*log, *runs.last_key_value()?.1));
+        (!self.too_many).then(|| self.logs.iter().filter_map(newest).collect())
+    }
+
+    /// Whether something is missing between two records of a log, of those up to `ends`.
+    pub(super) fn misses_up_to(&self, ends: &HashMap<u32, u64>) -> bool {
+        let first_run = |log| self.logs.get(log).and_then(BTreeMap::first_key_value);
+        self.too_many || ends.iter().any(|(log, end)| first_run(log).is_some_and(|(_, last)| last < end))
     }
 }
 
@@ -56,17 +63,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_missing_is_what_lies_between(seqs in proptest::collection::vec((0..3_u32, 1..40_u64), 0..120)) {
+        fn what_is_missing_is_what_lies_between(
+            seqs in proptest::collection::vec((0..3_u32, 1..40_u64), 0..120),
+            later in proptest::collection::vec((0..3_u32, 1..80_u64), 0..40),
+        ) {
             let mut late = Late::default();
-            for (log, seq) in &seqs {
-                late.arrived(*log, *seq);
+            seqs.iter().for_each(|(log, seq)| late.arrived(*log, *seq));
+            let ends = late.newest().unwrap();
+            for log in 0..3 {
+                let newest = seqs.iter().filter(|(of, _)| *of == log).map(|(_, seq)| *seq).max();
+                prop_assert_eq!(ends.get(&log).copied(), newest);
             }
-            let misses = (0..3).any(|log| {
-                let mut of_log: Vec<_> = seqs.iter().filter(|(of, _)| *of == log).map(|(_, seq)| *seq).collect();
-                of_log.sort_unstable();
-                of_log.windows(2).any(|pair| pair[1] > pair[0] + 1)
+            // What comes later may fill what was missing, and what is missing after the ends is not asked for.
+            later.iter().for_each(|(log, seq)| late.arrived(*log, *seq));
+            let misses = ends.iter().any(|(log, end)| {
+                let of_log = seqs.iter().chain(&later).filter(|(of, seq)| of == log && seq <= end).map(|(_, seq)| *seq);
+                let of_log: std::collections::BTreeSet<_> = of_log.collect();
+                of_log.last().zip(of_log.first()).is_some_and(|(last, first)| last - first + 1 > of_log.len() as u64)
             });
-            prop_assert_eq!(late.misses(), misses);
+            prop_assert_eq!(late.misses_up_to(&ends), misses);
         }
     }
 
@@ -76,9 +91,9 @@ mod tests {
         for seq in 0..RUNS as u64 + 10 {
             late.arrived(0, seq * 2);
         }
-        assert!(late.misses());
+        assert!(late.newest().is_none() && late.misses_up_to(&HashMap::new()));
         assert!(late.logs.is_empty());
         late.arrived(0, u64::MAX);
-        assert!(late.misses());
+        assert!(late.misses_up_to(&HashMap::new()));
     }
 }
