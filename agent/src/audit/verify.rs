@@ -14,7 +14,7 @@
 //! | [`stream`] | a Kinesis stream, while it is being written |
 //! | [`collect`], [`sort`], [`entry`], [`follow`] | lines in any order, in bounded memory, along their chains |
 //! | [`visitor`], [`log_check`] | one log's records in order, and what is asked of them together |
-//! | [`checkpoints`] | the signed statements |
+//! | [`checkpoints`], [`keys`] | the signed statements, and whose keys may sign them |
 //! | [`reconcile`] | the kernel's counters against the flow records |
 //! | [`report`], [`fault`] | what was found |
 
@@ -26,6 +26,7 @@ mod entry;
 mod fault;
 mod files;
 mod follow;
+mod keys;
 mod log_check;
 pub mod reconcile;
 mod report;
@@ -40,6 +41,7 @@ pub use self::{
     directory::verify_directory,
     fault::Fault,
     files::verify_files,
+    keys::{GivenKey, KeyHolder},
     log_check::{Expectations, From},
     report::{EpochReport, Finding, Findings, KeyReport, LogReport, Report, Spot},
     stream::verify_stream,

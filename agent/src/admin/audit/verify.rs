@@ -16,7 +16,7 @@ use crate::{
     audit::{
         checkpoint::PublicKey,
         verify::{
-            Expectations, Finding, From, LogReport, Progress, Report,
+            Expectations, Finding, From, GivenKey, KeyHolder, LogReport, Progress, Report,
             reconcile::{CutOff, Reconciled},
             verify_directory, verify_files, verify_stream,
         },
@@ -58,9 +58,10 @@ pub(super) struct VerifyArgs {
     /// How long to wait for records of the stream that are missing between others: they may be on their way
     #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "stream")]
     wait: u64,
-    /// Trust only checkpoints signed by the public keys in this PEM file, or by keys that they vouch for
-    #[arg(long = "key", value_name = "FILE")]
-    keys: Vec<PathBuf>,
+    /// Trust only checkpoints signed by the public keys in this PEM file, or by keys that they vouch for. With `HOST=`, a host id,
+    /// host name or log id, they sign for that one only; with `*=` they may be shared by several; otherwise each is one host's
+    #[arg(long = "key", value_name = "[HOST=]FILE", value_parser = key)]
+    keys: Vec<KeyFile>,
     /// A file of log ids, host ids or host names, one a line: name those of which nothing is there
     #[arg(long, value_name = "FILE")]
     inventory: Option<PathBuf>,
@@ -74,6 +75,25 @@ pub(super) struct VerifyArgs {
 
 fn time(text: &str) -> Result<Timestamp, String> {
     if text == "now" { Ok(Timestamp::now()) } else { text.parse().map_err(|error: jiff::Error| error.to_string()) }
+}
+
+/// A file of keys, and who may sign with them.
+#[derive(Debug, Clone)]
+struct KeyFile {
+    path: PathBuf,
+    signer: KeyHolder,
+}
+
+fn key(text: &str) -> Result<KeyFile, String> {
+    let (signer, path) = match text.split_once('=') {
+        Some(("*", path)) => (KeyHolder::Anybody, path),
+        Some((name, path)) if !name.contains('/') => (KeyHolder::Named(name.to_owned()), path),
+        _ => (KeyHolder::OneHost, text),
+    };
+    if path.is_empty() || signer == KeyHolder::Named(String::new()) {
+        return Err("expected FILE, HOST=FILE or *=FILE".to_owned());
+    }
+    Ok(KeyFile { path: path.into(), signer })
 }
 
 fn from(text: &str) -> Result<From, String> {
@@ -130,8 +150,9 @@ pub(super) fn run(args: &VerifyArgs, checked: &Checked, json: bool, out: &mut dy
 fn expectations(args: &VerifyArgs) -> Result<Expectations, Stop> {
     let usage = |text: String| Stop::Failed(Failure::Usage(text));
     let mut expect = Expectations { until: args.until, from: args.from, ..Expectations::default() };
-    for path in &args.keys {
-        expect.keys.extend(PublicKey::read_pem(path).map_err(|error| usage(error.to_string()))?);
+    for KeyFile { path, signer } in &args.keys {
+        let keys = PublicKey::read_pem(path).map_err(|error| usage(error.to_string()))?;
+        expect.keys.extend(keys.into_iter().map(|key| GivenKey { key, signer: signer.clone() }));
     }
     if let Some(path) = &args.inventory {
         let text = fs::read_to_string(path);
@@ -256,5 +277,20 @@ fn print_reconciled(reconciled: &Reconciled, out: &mut dyn Write) -> io::Result<
         }
         Some(_) => writeln!(out, "  {} gaps between connections and flow records", gaps.len()),
         None => writeln!(out, "  connections are not checked: the log has no settled tally"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_file_is_given_for_one_host_for_a_named_one_or_for_all() {
+        let read = |text: &str| key(text).map(|key| (key.path.display().to_string(), key.signer));
+        assert_eq!(read("a.pem"), Ok(("a.pem".into(), KeyHolder::OneHost)));
+        assert_eq!(read("web-1=a.pem"), Ok(("a.pem".into(), KeyHolder::Named("web-1".into()))));
+        assert_eq!(read("*=/k/a=b.pem"), Ok(("/k/a=b.pem".into(), KeyHolder::Anybody)));
+        assert_eq!(read("/k/a=b.pem"), Ok(("/k/a=b.pem".into(), KeyHolder::OneHost)));
+        assert!(read("=a.pem").is_err() && read("web-1=").is_err());
     }
 }

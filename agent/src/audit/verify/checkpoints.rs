@@ -13,6 +13,7 @@ use super::{
         },
     },
     fault::Fault,
+    keys::{GivenKey, KeyHolder},
     report::{Findings, KeyReport, Spot},
     visitor::{Record, Visitor},
 };
@@ -20,11 +21,13 @@ use super::{
 /// Beyond two intervals, a checkpoint is late after this time, in milliseconds.
 pub(super) const GRACE_MS: i64 = 60_000;
 
+/// Most hosts that are kept of one key in one log, which has one.
+const HOSTS: usize = 16;
+
 /// What the statements say so far.
 #[derive(Debug)]
 pub(super) struct Checkpoints {
-    /// Trusted, and whether the auditor gave it or a key that vouched for it.
-    keys: Vec<(PublicKey, KeyReport)>,
+    keys: Vec<Trusted>,
     /// The auditor gave keys: the log's own word is not enough.
     strict: bool,
     /// The key that the last change of key put in force.
@@ -44,6 +47,15 @@ pub(super) struct Checkpoints {
     first_seq: u64,
     /// Where the last agent said that it stopped.
     stopped: Option<u64>,
+}
+
+/// A key that is trusted.
+#[derive(Debug, Clone)]
+struct Trusted {
+    key: PublicKey,
+    signer: KeyHolder,
+    /// The auditor gave it, or a key that vouched for it.
+    given: bool,
 }
 
 /// The last record.
@@ -79,8 +91,9 @@ struct Lifecycle {
 
 impl Checkpoints {
     /// Trusts `keys`; without any, the first key that the log names.
-    pub(super) fn new(keys: &[PublicKey]) -> Self {
-        let given = |key: &PublicKey| (key.clone(), KeyReport { id: key.id(), given: true });
+    pub(super) fn new(keys: &[GivenKey]) -> Self {
+        let given =
+            |GivenKey { key, signer }: &GivenKey| Trusted { key: key.clone(), signer: signer.clone(), given: true };
         Self {
             keys: keys.iter().map(given).collect(),
             strict: !keys.is_empty(),
@@ -110,8 +123,25 @@ impl Checkpoints {
         (self.used, self.count, self.covered, self.stopped.is_some_and(|seq| seq <= self.covered))
     }
 
-    fn trusted(&self, id: KeyId) -> Option<&(PublicKey, KeyReport)> {
-        self.keys.iter().find(|(_, report)| report.id == id)
+    fn trusted(&self, id: KeyId) -> Option<&Trusted> {
+        self.keys.iter().find(|trusted| trusted.key.id() == id)
+    }
+
+    /// Takes the log's own word for a key.
+    fn believe(&mut self, key: PublicKey) {
+        self.keys.push(Trusted { key, signer: KeyHolder::Anybody, given: false });
+    }
+
+    fn used(&mut self, signer: Trusted, host: &Host) {
+        let (id, given, is_of_one_host) = (signer.key.id(), signer.given, signer.signer == KeyHolder::OneHost);
+        let at = self.used.iter().position(|report| report.id == id).unwrap_or_else(|| {
+            self.used.push(KeyReport { id, given, hosts: Vec::new(), is_of_one_host });
+            self.used.len() - 1
+        });
+        let report = &mut self.used[at];
+        if report.hosts.len() < HOSTS && !report.hosts.contains(&host.id) {
+            report.hosts.push(host.id.clone());
+        }
     }
 
     fn hash_of(&self, seq: u64) -> Option<Hash> {
@@ -134,7 +164,11 @@ impl Checkpoints {
         if log.as_str() != record.log || epoch != record.epoch {
             return Err(here(Fault::CheckpointForeign { log: log.to_string(), epoch }));
         }
-        let report = self.signed_by(signed, &key).map_err(here)?;
+        let signer = self.signed_by(signed, &key).map_err(here)?;
+        if !signer.signer.is(record.log, &host) {
+            return Err(here(Fault::KeyOfAnother { key: key.id(), host: host.name }));
+        }
+        self.used(signer, &host);
         let before = self.last.take().filter(|_| self.whole);
         let expected = match &before {
             Some(last) => Some(last.place),
@@ -162,31 +196,27 @@ impl Checkpoints {
         }
         self.count += 1;
         self.covered = self.covered.max(head.seq);
-        if !self.used.contains(&report) {
-            self.used.push(report);
-        }
         Ok(())
     }
 
     /// Checks a checkpoint's signature, and that its key is the one in force.
-    fn signed_by(&mut self, signed: &Signed, key: &PublicKey) -> Result<KeyReport, Fault> {
+    fn signed_by(&mut self, signed: &Signed, key: &PublicKey) -> Result<Trusted, Fault> {
         let signature = signed.signature.as_ref().ok_or(Fault::NotSigned)?;
         let id = key.id();
         if signature.key_id != id {
             return Err(Fault::SignatureWrong);
         }
         if !self.strict && self.keys.is_empty() {
-            self.keys.push((key.clone(), KeyReport { id, given: false }));
+            self.believe(key.clone());
         }
-        let (trusted, report) = self.trusted(id).ok_or(Fault::UnknownKey(id))?;
-        if !trusted.verifies(&signed.message::<Checkpoint>(), &signature.value) {
+        let trusted = self.trusted(id).ok_or(Fault::UnknownKey(id))?.clone();
+        if !trusted.key.verifies(&signed.message::<Checkpoint>(), &signature.value) {
             return Err(Fault::SignatureWrong);
         }
-        let report = report.clone();
         if *self.in_force.get_or_insert(id) != id {
             return Err(Fault::StaleKey(id));
         }
-        Ok(report)
+        Ok(trusted)
     }
 
     fn key_change(&mut self, record: &Record<'_>, signed: &Signed) -> Result<(), Fault> {
@@ -197,23 +227,23 @@ impl Checkpoints {
         }
         let id = key.id();
         let voucher = signed.signature.as_ref().and_then(|signature| {
-            let (old, report) = self.trusted(signature.key_id)?;
+            let old = self.trusted(signature.key_id)?;
             let right = Some(signature.key_id) == replaces
                 && self.in_force.is_none_or(|in_force| in_force == signature.key_id)
-                && old.verifies(&signed.message::<KeyChange>(), &signature.value);
-            right.then(|| report.clone())
+                && old.key.verifies(&signed.message::<KeyChange>(), &signature.value);
+            right.then(|| old.clone())
         });
-        if let Some(KeyReport { given, .. }) = voucher {
+        if let Some(voucher) = voucher {
             if self.trusted(id).is_none() {
-                self.keys.push((key, KeyReport { id, given }));
+                self.keys.push(Trusted { key, ..voucher });
             }
-        } else if self.trusted(id).is_none_or(|(_, report)| !report.given) {
+        } else if self.trusted(id).is_none_or(|trusted| !trusted.given) {
             // Without a voucher: the first key of a log that no auditor gave keys for, or nothing to rely on.
             let first = !self.strict && self.keys.is_empty() && replaces.is_none();
             if !first {
                 return Err(Fault::KeyNotVouched(id));
             }
-            self.keys.push((key, KeyReport { id, given: false }));
+            self.believe(key);
         }
         self.in_force = Some(id);
         Ok(())

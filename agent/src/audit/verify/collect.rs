@@ -12,6 +12,7 @@ use super::{
     entry::Entry,
     fault::Fault,
     follow::{Names, follow},
+    keys::name_shared,
     log_check::{Expectations, absent, silent},
     report::{Findings, Report, Spot},
     sort::Sorter,
@@ -110,6 +111,7 @@ impl Collector {
         if let Some(until) = expect.until.or(newest.and_then(|time| Timestamp::from_millisecond(time).ok())) {
             silent(&mut logs, until);
         }
+        name_shared(&mut logs);
         for name in absent(&logs, &expect.inventory) {
             beside.add(None, Spot { file: "", offset: 0 }, &Fault::Absent(name.to_owned()));
         }

@@ -96,6 +96,25 @@ pub enum Fault {
     /// The checkpoint is signed by a key that was replaced.
     #[error("a checkpoint signed by key {0}, which another key had replaced")]
     StaleKey(KeyId),
+    /// The checkpoint is signed by a key that was given for another host.
+    #[error("a checkpoint of host {host} signed by key {key}, which is another host's")]
+    KeyOfAnother {
+        /// The key.
+        key: KeyId,
+        /// The host that the checkpoint states.
+        host: String,
+    },
+    /// One key signs for several hosts.
+    #[error(
+        "in a log signed by key {key}, which signs for several hosts ({}): one may pose as another; where they share it, \
+         say so with --key '*=FILE'", .hosts.join(", ")
+    )]
+    KeyShared {
+        /// The key.
+        key: KeyId,
+        /// The first of the hosts.
+        hosts: Vec<String>,
+    },
     /// A key was replaced without the old key's word.
     #[error("a change to key {0} that the key before it did not sign")]
     KeyNotVouched(KeyId),
@@ -167,6 +186,8 @@ impl Fault {
             Self::SignatureWrong => "signature_wrong",
             Self::UnknownKey(_) => "unknown_key",
             Self::StaleKey(_) => "stale_key",
+            Self::KeyOfAnother { .. } => "key_of_another",
+            Self::KeyShared { .. } => "key_shared",
             Self::KeyNotVouched(_) => "key_not_vouched",
             Self::CheckpointForeign { .. } => "checkpoint_foreign",
             Self::CheckpointUnlinked => "checkpoint_unlinked",

@@ -4,12 +4,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{
-    super::{
-        chain::Hash,
-        checkpoint::{PublicKey, statement::Interval},
-    },
+    super::{chain::Hash, checkpoint::statement::Interval},
     checkpoints::{Checkpoints, Last, late_after},
     fault::Fault,
+    keys::GivenKey,
     reconcile::Reconciler,
     report::{LogReport, Spot},
     visitor::{Record, Visitor},
@@ -19,7 +17,7 @@ use super::{
 #[derive(Debug, Clone, Default)]
 pub struct Expectations {
     /// The public keys that checkpoints must be signed with. Without any, the log's own word is taken, and said so.
-    pub keys: Vec<PublicKey>,
+    pub keys: Vec<GivenKey>,
     /// Log ids, host ids or host names of which something must be there.
     pub inventory: Vec<String>,
     /// Every log must reach this time, or have stopped. Without it, in files and streams: the newest checkpoint of all logs.

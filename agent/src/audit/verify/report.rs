@@ -109,6 +109,11 @@ pub struct KeyReport {
     /// The auditor gave it, or a key that the auditor gave vouched for it. Otherwise the log itself named it, which proves
     /// only that the log fits itself.
     pub given: bool,
+    /// The ids of the hosts that it signed for.
+    pub hosts: Vec<String>,
+    /// It may sign for one host only.
+    #[serde(skip)]
+    pub(super) is_of_one_host: bool,
 }
 
 /// Something that is wrong.

@@ -49,6 +49,7 @@ impl Scene {
     }
 
     fn verify(&self, keys: Vec<super::super::PublicKey>) -> LogReport {
+        let keys = keys.into_iter().map(Into::into).collect();
         let expect = Expectations { keys, ..Expectations::default() };
         verify_directory(&self.audit(), &expect, |_| {}).unwrap().logs.remove(0)
     }

@@ -46,7 +46,7 @@ fn written(log: &str, key: u8, steps: &[Step]) -> Vec<Vec<u8>> {
 }
 
 fn expect() -> Expectations {
-    let keys = [1, 100].map(|key| Signer::of_test(key).public().clone());
+    let keys = [1, 100].map(|key| Signer::of_test(key).public().clone().into());
     Expectations { keys: keys.to_vec(), ..Expectations::default() }
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
-    super::{Expectations, From, Report, verify_directory, verify_files},
+    super::{Expectations, From, GivenKey, KeyHolder, Report, verify_directory, verify_files},
     forge::{BEGIN, Writer, chained, events, write_directory},
 };
 use crate::audit::{
@@ -245,6 +245,7 @@ const ATTACKS: &[(&str, Attack, Said)] = &[
     ),
     ("a key that nobody vouched for", |_| forged_rotation(None), ["key_not_vouched", "key_not_vouched", "forked"]),
     ("a key that vouches for itself", |_| forged_rotation(Some(9)), ["key_not_vouched", "key_not_vouched", "forked"]),
+    ("another host's key", |g| only(g, anothers_key()), ["", "key_shared", "forked"]),
     (
         "a stolen key that was replaced",
         |_| {
@@ -357,13 +358,23 @@ fn forged_rotation(voucher: Option<u8>) -> Left {
     only(&genuine, forged.lines)
 }
 
+/// The host's own log up to round 40, then signed with the key of host `b`, which the auditor gave: nobody vouches for the change.
+fn anothers_key() -> Lines {
+    let forged = log("log-a", 1, |writer| {
+        writer.signer = Signer::of_test(2);
+        let change = serde_json::to_string(&writer.key_change(Some(Signer::of_test(1).public()))).unwrap();
+        writer.append(&format!(r#""signing_key":{change}"#));
+    });
+    forged.lines
+}
+
 /// What an auditor of both hosts has.
 fn expectations(genuine: &Genuine) -> Expectations {
     let newest = |lines: &[Vec<u8>]| {
         let last = events(lines).pop().unwrap().1;
         serde_json::from_str::<serde_json::Value>(&last).unwrap()["time"].as_i64().unwrap()
     };
-    let keys = [1, 2].map(|key| Signer::of_test(key).public().clone());
+    let keys = [1, 2].map(|key| Signer::of_test(key).public().clone().into());
     Expectations {
         keys: keys.to_vec(),
         inventory: vec!["log-a".into(), "host-of-log-b".into()],
@@ -435,6 +446,33 @@ fn every_attack_is_named() {
 }
 
 #[test]
+fn a_key_signs_only_for_the_host_that_it_was_given_for() {
+    let genuine = Genuine::new();
+    let given = |a: KeyHolder, b: KeyHolder| {
+        let keys =
+            [(1, a), (2, b)].map(|(key, signer)| GivenKey { key: Signer::of_test(key).public().clone(), signer });
+        Expectations { keys: keys.to_vec(), ..expectations(&genuine) }
+    };
+    let named = |name: &str| KeyHolder::Named(name.into());
+    let bound = [("log-a", "log-b"), ("host-of-log-a", "id-of-log-b")].map(|(a, b)| given(named(a), named(b)));
+    let dir = scratch_dir();
+    let said = |name: &str, a: Lines, expect: &Expectations| -> [Vec<&str>; 2] {
+        let left = only(&genuine, a);
+        let (own, copies) = (dir.path().join(name).join("own"), dir.path().join(name).join("copies"));
+        [kinds(&directory(&own, &left, expect)), kinds(&files(&copies, &genuine, &left, expect))]
+    };
+    let nothing = [const { Vec::<&str>::new() }; 2];
+    for (number, expect) in bound.iter().enumerate() {
+        assert_eq!(said(&format!("genuine {number}"), genuine.a.clone(), expect), nothing);
+        for kinds in said(&format!("forged {number}"), anothers_key(), expect) {
+            assert_eq!(kinds.first(), Some(&"key_of_another"), "{kinds:?}");
+        }
+    }
+    let shared = given(KeyHolder::OneHost, KeyHolder::Anybody);
+    assert_eq!(said("shared", anothers_key(), &shared), nothing, "a key that anybody may sign with proves no host");
+}
+
+#[test]
 fn a_host_that_stopped_is_not_silent_once_a_checkpoint_says_so() {
     let genuine = Genuine::new();
     let expect = expectations(&genuine);
@@ -446,7 +484,8 @@ fn a_host_that_stopped_is_not_silent_once_a_checkpoint_says_so() {
             writer.checkpoint();
         }
         let dir = scratch_dir();
-        let report = directory(dir.path(), &only(&genuine, writer.lines), &Expectations { until: year, ..expect.clone() });
+        let report =
+            directory(dir.path(), &only(&genuine, writer.lines), &Expectations { until: year, ..expect.clone() });
         assert_eq!(kinds(&report), if is_signed { vec![] } else { vec!["silent"] }, "{kind}");
     }
 }
