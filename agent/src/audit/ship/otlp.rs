@@ -72,24 +72,18 @@ fn read_header(path: &Path) -> Result<(HeaderName, HeaderValue), String> {
     Ok((name.trim().parse().map_err(|_| malformed())?, value))
 }
 
-/// What the collector made of it (OTLP/HTTP, "Responses").
+/// What the collector made of it (OTLP/HTTP, "Responses"). Only a collector's own answer counts: a proxy, or a page that asks
+/// to sign in, answers 200 too.
 fn judge(status: StatusCode, answer: &[u8]) -> Result<(), Trouble> {
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase", default)]
-    struct Answer {
-        partial_success: Partial,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase", default)]
-    struct Partial {
-        /// A 64-bit integer, which the protocol's JSON writes as text and some collectors as a number.
-        rejected_log_records: serde_json::Value,
-        error_message: String,
-    }
+    let said = || String::from_utf8_lossy(&answer[..answer.len().min(200)]).escape_debug().to_string();
     match status {
         StatusCode::OK => {
-            let Partial { rejected_log_records: rejected, error_message } =
-                serde_json::from_slice::<Answer>(answer).unwrap_or_default().partial_success;
+            let read = || -> Option<Response> { serde_json::from_slice(answer).ok() };
+            let response = if answer.is_empty() { Some(Response::default()) } else { read() };
+            let Some(Response { partial_success }) = response else {
+                return Err(Trouble::Failed(format!("what answers is no OpenTelemetry collector: {}", said())));
+            };
+            let Partial { rejected_log_records: rejected, error_message } = partial_success.unwrap_or_default();
             match rejected {
                 serde_json::Value::Null => Ok(()),
                 none if none == 0 || none == "0" => Ok(()),
@@ -97,11 +91,27 @@ fn judge(status: StatusCode, answer: &[u8]) -> Result<(), Trouble> {
             }
         }
         StatusCode::TOO_MANY_REQUESTS => Err(Trouble::Throttled(status.to_string())),
-        _ => {
-            let text = String::from_utf8_lossy(&answer[..answer.len().min(200)]);
-            Err(Trouble::Failed(format!("the collector answers {status}: {}", text.escape_debug())))
-        }
+        _ => Err(Trouble::Failed(format!("the collector answers {status}: {}", said()))),
     }
+}
+
+/// `ExportLogsServiceResponse`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "an export response")]
+struct Response {
+    #[serde(alias = "partial_success")]
+    partial_success: Option<Partial>,
+}
+
+/// `ExportLogsPartialSuccess`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Partial {
+    /// A 64-bit integer, which the protocol's JSON writes as text and some collectors as a number.
+    #[serde(alias = "rejected_log_records")]
+    rejected_log_records: serde_json::Value,
+    #[serde(alias = "error_message")]
+    error_message: String,
 }
 
 impl Sink for Otlp {
@@ -225,6 +235,7 @@ mod tests {
             "",
             "{}",
             r#"{"partialSuccess":{}}"#,
+            r#"{"partialSuccess":null}"#,
             r#"{"partialSuccess":{"rejectedLogRecords":"0","errorMessage":"slow"}}"#,
         ] {
             assert!(judge(StatusCode::OK, good.as_bytes()).is_ok(), "{good}");
@@ -232,6 +243,11 @@ mod tests {
         for rejected in ["3", "\"3\""] {
             let answer = format!(r#"{{"partialSuccess":{{"rejectedLogRecords":{rejected},"errorMessage":"no"}}}}"#);
             assert!(matches!(judge(StatusCode::OK, answer.as_bytes()), Err(Trouble::Failed(_))));
+        }
+        for other in
+            ["<html>sign in</html>", "ok", "null", "[]", "\"\"", r#"{"error":"sign in"}"#, r#"{"partialSuccess":3}"#]
+        {
+            assert!(matches!(judge(StatusCode::OK, other.as_bytes()), Err(Trouble::Failed(_))), "{other}");
         }
         assert!(matches!(judge(StatusCode::TOO_MANY_REQUESTS, b""), Err(Trouble::Throttled(_))));
         assert!(matches!(judge(StatusCode::BAD_GATEWAY, b"x"), Err(Trouble::Failed(_))));
