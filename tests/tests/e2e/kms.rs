@@ -77,6 +77,11 @@ fn checkpoints_are_signed_in_kms_and_records_go_on_while_it_is_away() {
     eventually("it is refused", || {
         signing(&agent)["detail"].as_str().is_some_and(|detail| detail.contains("ignature")).then_some(())
     });
+    // The service's words, without what surrounds them: some of it quotes what was signed.
+    let detail = signing(&agent)["detail"].to_string();
+    for raw in ["HttpResponse", "Response {", "headers", "SdkBody", "ServiceError"] {
+        assert!(!detail.contains(raw) && !agent.log().contains(raw), "{raw}: {detail}");
+    }
     credentials(&file, (&id, &secret));
     eventually("what was written meanwhile is covered", || covers(before + 2));
     assert_eq!(signing(&agent)["ok"], true);
