@@ -129,12 +129,14 @@ pub struct Status {
     pub bytes: u64,
     /// Since when and why appends are refused.
     pub failing: Option<Failing>,
+    /// Since when and why records are kept that cannot be synced, and so do not leave; only with `durability = "process"`.
+    pub unsynced: Option<Failing>,
 }
 
-/// Why appends are refused.
+/// What fails.
 #[derive(Debug, Clone, Serialize)]
 pub struct Failing {
-    /// The first refusal in a row.
+    /// The first failure in a row.
     pub since: Timestamp,
     /// The last one's error.
     pub error: String,
@@ -190,8 +192,17 @@ impl Log {
     /// [`OpenError::Head`] when there is no such log, [`OpenError::Io`] when the objects that wait cannot be read.
     pub fn beside(options: &LogOptions) -> Result<(Self, Queue), OpenError> {
         let Head { log, epoch, seq, hash, synced, .. } = Head::read(&options.dir).map_err(OpenError::Head)?;
-        let status =
-            Status { log, epoch, last_seq: seq, last_hash: hash, appended: 0, refused: 0, bytes: 0, failing: None };
+        let status = Status {
+            log,
+            epoch,
+            last_seq: seq,
+            last_hash: hash,
+            appended: 0,
+            refused: 0,
+            bytes: 0,
+            failing: None,
+            unsynced: None,
+        };
         let report = Report::new(status, synced);
         let (log, jobs) = Self::waiting(Arc::clone(&report), options)?;
         Ok((log, Queue::new(jobs, report)))
@@ -276,9 +287,9 @@ impl Log {
         self.quota.is_none_or(|quota| quota.keeps_payloads(self.bytes() + payload.bytes()))
     }
 
-    /// Whether the quota is reached.
-    pub fn is_full(&self) -> bool {
-        self.quota.is_some_and(|quota| quota.is_reached(self.bytes()))
+    /// Why the quota stays reached, if it is.
+    pub fn full(&self) -> Option<String> {
+        self.quota.filter(|quota| quota.is_reached(self.bytes())).map(|_| self.report.held().to_string())
     }
 
     /// What counts towards the quota.

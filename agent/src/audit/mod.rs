@@ -20,6 +20,7 @@ pub mod log;
 pub mod objects;
 pub mod ocsf;
 pub mod open_calls;
+mod open_segment;
 mod parts;
 pub mod payload;
 pub(crate) mod pretty;

@@ -70,6 +70,23 @@ impl Report {
         status.failing = Some(Failing { since, error: error.to_string() });
     }
 
+    /// What was written could not be synced.
+    pub(super) fn not_synced(&self, error: &WriteError) {
+        let mut status = self.status();
+        let since = status.unsynced.as_ref().map_or_else(Timestamp::now, |failing| failing.since);
+        if status.unsynced.is_none() {
+            tracing::error!(%error, "the audit log cannot be synced: its last records wait to be shipped");
+        }
+        status.unsynced = Some(Failing { since, error: error.to_string() });
+    }
+
+    /// Everything that was written is synced.
+    pub(super) fn all_synced(&self) {
+        if self.status().unsynced.take().is_some() {
+            tracing::info!("the audit log is synced again");
+        }
+    }
+
     /// Why the oldest segment is still there.
     pub(super) fn held(&self) -> Held {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner)

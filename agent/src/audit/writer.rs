@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -19,6 +20,7 @@ use super::{
     head::{Head, HeadError, HeadFile},
     log::{AppendError, Entry, Job, LogOptions, Receipt, Status, WriteError},
     open_calls::{Ledger, Mark, Spot},
+    open_segment::OpenSegment,
     queue::{Jobs, Queue},
     recovery::{OpenError, Recovered, Recovery, recover},
     report::Report,
@@ -36,6 +38,9 @@ pub(super) struct Opened {
     pub(super) writer: Writer,
     pub(super) recovery: Recovery,
 }
+
+/// After a sync that failed, a full segment is left no sooner.
+const SYNC_AGAIN: Duration = Duration::from_secs(1);
 
 /// Which epoch a log is opened in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +85,7 @@ pub(super) fn open(options: &LogOptions, wanted: Epoch) -> Result<Opened, OpenEr
         refused: 0,
         bytes,
         failing: None,
+        unsynced: None,
     };
     let report = Report::new(status, head.synced);
     let writer = Writer {
@@ -96,7 +102,7 @@ pub(super) fn open(options: &LogOptions, wanted: Epoch) -> Result<Opened, OpenEr
         report,
         buffer: Vec::new(),
         dirty: false,
-        sync_failed: false,
+        sync_failed: None,
     };
     Ok(Opened { writer, recovery })
 }
@@ -227,25 +233,8 @@ pub(super) struct Writer {
     buffer: Vec<u8>,
     /// The files may hold more than was committed.
     dirty: bool,
-    /// Something that was written could not be synced: `head.synced` stays where it is until the next start.
-    sync_failed: bool,
-}
-
-struct OpenSegment {
-    /// The seq that its name promises for its first record.
-    first: u64,
-    path: PathBuf,
-    file: File,
-    /// Bytes committed.
-    length: u64,
-}
-
-impl OpenSegment {
-    fn open(segment: Segment) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&segment.path)?;
-        let length = file.metadata()?.len();
-        Ok(Self { first: segment.first, path: segment.path, file, length })
-    }
+    /// When what was written could not be synced, and is not yet.
+    sync_failed: Option<Instant>,
 }
 
 impl Writer {
@@ -359,13 +348,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Goes on in a new segment when there is none or it is full.
+    /// Goes on in a new segment when there is none or it is full. What is not synced stays in the last one, where it is found
+    /// when the disk is well again.
     fn roll(&mut self) -> Result<(), WriteError> {
         if let Some(segment) = &self.segment {
-            if segment.length < self.segment_bytes {
+            let waits = self.sync_failed.is_some_and(|failed| failed.elapsed() < SYNC_AGAIN);
+            if segment.length < self.segment_bytes || waits || self.sync_all_written().is_err() {
                 return Ok(());
             }
-            self.sync_all_written();
         }
         let segment = Segment::at(&self.dir, self.link.seq + 1);
         let path = segment.path.clone();
@@ -373,38 +363,44 @@ impl Writer {
             // Left by a roll that failed half-way.
             segment.file.set_len(0)?;
             sync_dir(&self.dir)?;
-            Ok(OpenSegment { length: 0, ..segment })
+            Ok(OpenSegment { length: 0, synced: 0, ..segment })
         });
         self.segment = Some(opened.map_err(|error| WriteError { doing: "create", path, error })?);
         Ok(())
     }
 
-    /// With `durability = "process"`, syncs what was written so far. A failure is not the callers': they were promised less.
-    fn sync_all_written(&mut self) {
+    /// With `durability = "process"`, syncs what was written so far. A failure is not the callers', who were promised less.
+    fn sync_all_written(&mut self) -> Result<(), WriteError> {
         if self.durability == Durability::Sync {
-            return;
+            return Ok(());
         }
-        let synced = self.segment.as_ref().is_none_or(|segment| {
-            let result = segment.file.sync_data();
-            if let Err(error) = &result {
-                tracing::warn!(%error, segment = %segment.path.display(), "a segment could not be synced");
+        if let Some(segment) = &mut self.segment {
+            let synced = match self.sync_failed {
+                None => segment.sync(),
+                // What failed once may be counted as written: only what is written anew is synced.
+                Some(_) => segment.write_again(self.head.synced, &self.link).and_then(|()| segment.sync()),
+            };
+            if let Err(error) = synced {
+                let error = WriteError { doing: "sync", path: segment.path.clone(), error };
+                self.sync_failed = Some(Instant::now());
+                self.report.not_synced(&error);
+                return Err(error);
             }
-            result.is_ok()
-        });
-        self.sync_failed |= !synced;
-        if !self.sync_failed {
-            self.head.synced = self.link.seq;
         }
+        self.sync_failed = None;
+        self.report.all_synced();
+        self.head.synced = self.link.seq;
+        Ok(())
     }
 
     /// Leaves everything synced.
-    fn finish(&mut self) -> Result<(), WriteError> {
+    pub(super) fn finish(&mut self) -> Result<(), WriteError> {
         self.repair()?;
-        self.sync_all_written();
+        let synced = self.sync_all_written();
         let failed = |error| WriteError { doing: "write the head in", path: self.dir.clone(), error };
         self.head_file.write(&self.head).and_then(|()| self.head_file.sync()).map_err(failed)?;
         self.report.synced(self.head.synced);
-        Ok(())
+        synced
     }
 
     /// Puts another file in the open segment's place.

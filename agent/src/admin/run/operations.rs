@@ -134,13 +134,19 @@ impl Running {
         }
     }
 
+    /// Whether what is recorded can leave, where that takes a sync of its own.
+    fn syncing(&self) -> Option<CheckStatus> {
+        let unsynced = self.log.status().unsynced?;
+        let detail = format!("records are kept, but wait to be shipped: {}", unsynced.error);
+        Some(CheckStatus { name: "syncing".to_owned(), ok: false, since: unsynced.since, detail })
+    }
+
     /// What a full log means, in words.
     fn full(&self) -> Option<String> {
-        let means = match self.config.audit.on_full {
-            OnFull::Refuse => "audit.max_bytes is reached; records wait to be shipped",
-            OnFull::Metadata => return None,
-        };
-        self.log.is_full().then(|| means.to_owned())
+        match self.config.audit.on_full {
+            OnFull::Refuse => Some(format!("audit.max_bytes is reached, and {}", self.log.full()?)),
+            OnFull::Metadata => None,
+        }
     }
 
     fn ca(&self) -> Option<CaStatus> {
@@ -187,7 +193,7 @@ impl Operations for Running {
             reconciliation: self.proxy.tally().await.ok(),
             ca: self.ca(),
             policies: self.policies.status(),
-            checks: self.health.checks().into_iter().chain([self.signing()]).collect(),
+            checks: self.health.checks().into_iter().chain([self.signing()]).chain(self.syncing()).collect(),
         }
     }
 

@@ -311,3 +311,47 @@ fn a_failed_sync_is_refused_and_its_bytes_are_written_anew() {
     assert_eq!(intact(dir.path()).records, 2);
     assert_eq!(Link { seq: 2, hash: intact(dir.path()).last_hash }, Head::read(dir.path()).unwrap().link());
 }
+
+#[test]
+fn what_could_not_be_synced_is_written_again_and_leaves_once_the_disk_is_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions { durability: Durability::Process, ..options(dir.path()) };
+    let mut writer = writer::open(&options, Epoch::Next).unwrap().writer;
+    let report = Arc::clone(writer.report());
+    let append = |writer: &mut writer::Writer| {
+        let (reply, mut answer) = oneshot::channel();
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        writer.append(vec![Entry { event: r#"{"a":1}"#.to_owned(), mark: Mark::None, reply, _room: room }]);
+        answer.try_recv().unwrap()
+    };
+    append(&mut writer).unwrap();
+    writer.finish().unwrap();
+    let synced = || *report.watch_synced().borrow();
+    assert_eq!((synced(), report.status().unsynced.is_some()), (1, false));
+
+    // `/dev/null` takes writes and refuses fdatasync.
+    let file = writer.swap_file(fs::OpenOptions::new().read(true).write(true).open("/dev/null").unwrap());
+    let before = Head::read(dir.path()).unwrap();
+    assert_eq!(append(&mut writer).unwrap(), Receipt { epoch: 1, seq: 2 }, "callers were promised less");
+    for _ in 0..2 {
+        let error = writer.finish().unwrap_err();
+        assert!(error.to_string().contains("cannot sync"), "{error}");
+    }
+    assert_eq!((synced(), report.status().last_seq), (1, 2));
+    assert!(report.status().unsynced.as_ref().unwrap().error.contains("sync"));
+
+    // The disk is well again, but the kernel has dropped the pages: the record is gone, and nothing says otherwise.
+    writer.swap_file(file.try_clone().unwrap());
+    let error = writer.finish().unwrap_err();
+    assert!(error.to_string().contains("not as they were written"), "{error}");
+    assert_eq!(synced(), 1);
+
+    // It has not.
+    let mut line = Vec::new();
+    before.link().append(&mut line, &before.log, 1, r#"{"a":1}"#);
+    std::os::unix::fs::FileExt::write_all_at(&file, &line, file.metadata().unwrap().len()).unwrap();
+    writer.finish().unwrap();
+    assert_eq!((synced(), report.status().unsynced.is_some()), (2, false));
+    assert_eq!(append(&mut writer).unwrap(), Receipt { epoch: 1, seq: 3 });
+    assert_eq!(intact(dir.path()).records, 3);
+}

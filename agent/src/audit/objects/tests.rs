@@ -92,7 +92,7 @@ async fn what_waits_counts_towards_the_quota() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path()).within(&within(OnFull::Refuse));
     log.append(long(160_000)).await.unwrap();
-    assert!(!log.is_full());
+    assert!(log.full().is_none());
     // It would not fit, though the quota is not reached without it.
     let refused = log.append(long(160_000)).await;
     assert!(matches!(refused, Err(AppendError::Full { .. })), "{refused:?}");

@@ -116,8 +116,9 @@ impl Shipper {
 
     /// How each sink is doing.
     pub fn status(&self) -> Vec<SinkStatus> {
-        let synced = *self.log.synced().borrow();
-        self.tasks().meters.iter().map(|meter| meter.read(synced)).collect()
+        let log = self.log.status();
+        let unsynced = log.unsynced.map(|failing| failing.since);
+        self.tasks().meters.iter().map(|meter| meter.read(log.last_seq, unsynced)).collect()
     }
 
     /// Ships what is in the log, for at most `within`, and stops. What is left is shipped by the next start. To be called
@@ -227,10 +228,9 @@ impl Start<'_> {
 
 async fn sync_now_and_then(log: Log, finish: CancellationToken) {
     while finish.run_until_cancelled(tokio::time::sleep(SYNC_INTERVAL)).await.is_some() {
-        if log.status().last_seq > *log.synced().borrow()
-            && let Err(error) = log.sync().await
-        {
-            tracing::warn!(%error, "the log could not be synced, and its last records wait to be shipped");
+        if log.status().last_seq > *log.synced().borrow() {
+            // The log itself says when that fails.
+            let _ = log.sync().await;
         }
     }
 }

@@ -150,14 +150,15 @@ impl Meter {
         });
     }
 
-    /// The sink's status beside a log that is synced up to `synced`.
-    pub(crate) fn read(&self, synced: u64) -> SinkStatus {
+    /// The sink's status beside a log whose last record is `last`, and which could not be synced since `unsynced`.
+    pub(crate) fn read(&self, last: u64, unsynced: Option<Timestamp>) -> SinkStatus {
         self.with(|Measured { status, lag, oldest }| {
             let lag_records = match lag {
-                Lag::AfterSeq => synced.saturating_sub(status.seq),
+                Lag::AfterSeq => last.saturating_sub(status.seq),
                 Lag::Objects(count) => *count,
             };
-            let oldest = oldest.filter(|_| lag_records > 0).and_then(|time| Timestamp::from_millisecond(time).ok());
+            let at_hand = oldest.and_then(|time| Timestamp::from_millisecond(time).ok());
+            let oldest = at_hand.or(unsynced).filter(|_| lag_records > 0);
             let age = oldest.map_or(0, |oldest| Timestamp::now().duration_since(oldest).as_secs());
             let lag_seconds = u64::try_from(age).unwrap_or(0);
             SinkStatus { lag_records, lag_seconds, oldest_unshipped: oldest, ..status.clone() }
