@@ -6,7 +6,7 @@ use std::{env, path::PathBuf, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use weir_tests::shipping::{
     bench,
-    soak::{self, Plan},
+    soak::{self, Plan, Service},
     verifier,
     writer::{self, Work},
 };
@@ -24,7 +24,10 @@ fn main() -> Result<()> {
         Some("soak") => {
             let dir = dir()?;
             let plan = Plan {
+                service: Service::Ferrokinesis,
                 records: number(1)?,
+                rate: 0,
+                faults: 150,
                 kills: number(2)?,
                 outage: Duration::from_secs(20),
                 program: env::current_exe()?,

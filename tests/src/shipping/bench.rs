@@ -41,7 +41,8 @@ pub fn run(dir: &Path, program: &Path) -> Result<()> {
     run("backlog", "", BACKLOG, 0)?;
     let drained = run("backlog", &sink, BACKLOG, 0)?;
     let arrived = stream.read().records();
-    ensure!(arrived == LIVE * SECONDS + BACKLOG, "{arrived} records arrived");
+    // And checkpoints.
+    ensure!(arrived >= LIVE * SECONDS + BACKLOG, "{arrived} records arrived");
 
     let number = |value: &Value, key: &str| value[key].as_u64().unwrap_or(0) as f64;
     println!("{:<34} {:>10} {:>16} {:>8}", "", "records/s", "CPU ms / 1,000", "of a core");

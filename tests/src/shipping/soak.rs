@@ -18,11 +18,48 @@ use weir::audit::{
 use super::{Emulator, Faults, KEYS, Stream};
 use crate::world::Running;
 
+/// Which emulator takes the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// One that throttles by the limits of real shards.
+    Ferrokinesis,
+    /// One that verifies signatures.
+    Moto,
+}
+
+impl Service {
+    /// Starts it, with the stream, and says with which keys it is asked.
+    fn start(self, dir: &Path) -> (Emulator, Stream, (String, String)) {
+        let (emulator, keys) = match self {
+            // Each shard takes 1,000 records and 1 MB a second.
+            Self::Ferrokinesis => {
+                (Emulator::ferrokinesis(dir, &["--enforce-limits", "true"]), (KEYS.0.to_owned(), KEYS.1.to_owned()))
+            }
+            Self::Moto => {
+                let moto = Emulator::moto(dir);
+                let keys = moto.user_of("kinesis");
+                (moto, keys)
+            }
+        };
+        let stream = Stream::create(&emulator.url(), "weir-audit", 4, (&keys.0, &keys.1));
+        if self == Self::Moto {
+            emulator.verify_signatures(true);
+        }
+        (emulator, stream, keys)
+    }
+}
+
 /// How long and how hard.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// Where they go.
+    pub service: Service,
     /// Records.
     pub records: u64,
+    /// Records per second; 0: as fast as it goes.
+    pub rate: u64,
+    /// So many of a thousand requests fail.
+    pub faults: u32,
     /// How often the writer is killed.
     pub kills: u64,
     /// How long the service is away.
@@ -59,9 +96,9 @@ pub fn command(program: &Path, config: &Path, records: u64, rate: u64) -> Comman
 }
 
 /// What the verifier says of the stream, which must be whole.
-fn verify(program: &Path, config: &Path) -> Value {
+fn verify(program: &Path, config: &Path, keys: &(String, String)) -> Value {
     let mut verify = Command::new(program);
-    verify.arg("verify").arg(config).env("AWS_ACCESS_KEY_ID", KEYS.0).env("AWS_SECRET_ACCESS_KEY", KEYS.1);
+    verify.arg("verify").arg(config).env("AWS_ACCESS_KEY_ID", &keys.0).env("AWS_SECRET_ACCESS_KEY", &keys.1);
     let output = verify.env("AWS_EC2_METADATA_DISABLED", "true").output().expect("run the verifier");
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).expect("JSON")
@@ -81,13 +118,11 @@ pub fn cursor(dir: &Path, sink: &str) -> u64 {
 /// When a record is missing, altered or unlinked, or the writer does not end well.
 #[must_use]
 pub fn run(plan: &Plan) -> Value {
-    let Plan { records, kills, outage, program, dir } = plan;
+    let Plan { service, records, rate, faults, kills, outage, program, dir } = plan;
     let began = Instant::now();
-    // Each shard takes 1,000 records and 1 MB a second.
-    let emulator = Emulator::ferrokinesis(dir, &["--enforce-limits", "true"]);
-    let stream = Stream::create(&emulator.url(), "weir-audit", 4, KEYS);
+    let (emulator, stream, keys) = service.start(dir);
     let way = Faults::to(emulator.port());
-    way.fail(150);
+    way.fail(*faults);
     let sink = format!(
         "retain_bytes = 33554432\nkinesis = {{ stream = \"weir-audit\", region = \"us-east-1\", endpoint_url = {:?} }}",
         way.url()
@@ -95,7 +130,8 @@ pub fn run(plan: &Plan) -> Value {
     let config = config(dir, &sink);
     let log = fs::File::create(dir.join("writer.log")).expect("make a log");
     let spawn = || {
-        let mut writer = command(program, &config, *records, 0);
+        let mut writer = command(program, &config, *records, *rate);
+        writer.env("AWS_ACCESS_KEY_ID", &keys.0).env("AWS_SECRET_ACCESS_KEY", &keys.1);
         writer.stdout(log.try_clone().expect("a file")).stderr(log.try_clone().expect("a file"));
         Running(writer.spawn().expect("start the writer"))
     };
@@ -140,11 +176,11 @@ pub fn run(plan: &Plan) -> Value {
     let head = Head::read(&audit).expect("the log's head");
     assert!(head.seq >= *records);
     let shipped = began.elapsed();
-    let (requests, faults) = way.counts();
+    let (requests, failed) = way.counts();
     let arrived = stream.read();
     arrived.is_whole(head.log.as_str(), head.seq, head.hash);
     way.fail(0);
-    let verified = verify(program, &config);
+    let verified = verify(program, &config, &keys);
     let last: Value = said.lines().rev().find_map(|line| serde_json::from_str(line).ok()).unwrap_or_default();
     let segments = fs::read_dir(&audit).expect("list").flatten();
     let segments = segments.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "ndjson"));
@@ -156,11 +192,11 @@ pub fn run(plan: &Plan) -> Value {
         "verified_after_seconds": began.elapsed().as_secs(),
         "stream_verified": verified,
         "requests": requests,
-        "requests_that_failed": faults,
+        "requests_that_failed": failed,
         "repeated": arrived.repeated,
         "kinesis_records": arrived.kinesis_records,
         "segments_left": segments.count(),
         "last_writer": last,
-        "log_still_verifies_from_its_first_record": verify_directory(&audit, &Expectations::default(), |_| {}).is_ok_and(|report| report.intact),
+        "log_still_verifies": verify_directory(&audit, &Expectations::default(), |_| {}).is_ok_and(|report| report.intact),
     })
 }

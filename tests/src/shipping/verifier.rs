@@ -5,22 +5,36 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use weir::{
-    audit::verify::{Expectations, verify_stream},
+    audit::{
+        checkpoint::signer::KeyFiles,
+        verify::{Expectations, LogReport, verify_stream},
+    },
     config,
 };
 
-/// Verifies the stream that a configuration ships to, and prints how it went.
+/// Verifies the stream that a configuration ships to, with the public key of its writer, and prints how it went.
 ///
 /// # Errors
-/// When it cannot be read, or is not intact.
+/// When it cannot be read, is not intact, or is not signed to its end.
 pub fn run(config: &Path) -> Result<()> {
-    let stream = config::load(config)?.audit.kinesis.context("no stream in the configuration")?;
+    let config = config::load(config)?;
+    let stream = config.audit.kinesis.context("no stream in the configuration")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let expect = Expectations::default();
+    let keys = KeyFiles::new(&config.state_dir).public()?;
+    ensure!(!keys.is_empty(), "the writer has no key");
+    let expect = Expectations { keys: keys.into_iter().map(Into::into).collect(), ..Expectations::default() };
     let report = runtime.block_on(verify_stream(&stream, &expect, Duration::from_secs(30), |_| {}))?;
     let records: u64 = report.logs.iter().map(|log| log.records).sum();
-    println!("{}", json!({ "intact": report.intact, "records": records, "peak_mib": peak_memory()? >> 10 }));
+    let checkpoints: u64 = report.logs.iter().map(|log| log.checkpoints).sum();
+    let peak = peak_memory()? >> 10;
+    println!(
+        "{}",
+        json!({ "intact": report.intact, "records": records, "checkpoints": checkpoints, "peak_mib": peak })
+    );
     ensure!(report.intact, "{:?}", report.first_bad());
+    // The last record is the last checkpoint's own.
+    let is_signed = |log: &LogReport| log.covered + 1 >= log.last_seq && log.keys.iter().all(|key| key.given);
+    ensure!(report.logs.iter().all(is_signed), "not signed to its end: {:?}", report.logs);
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! A process that writes a log and ships it, with the agent's own `Log` and `Shipper` and nothing around them, so that there
-//! can be many records.
+//! A process that writes a log, signs it and ships it, with the agent's own `Log`, `Checkpointer` and `Shipper` and nothing around
+//! them, so that there can be many records.
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
 use weir::{
     audit::{
+        checkpoint::{self, Checkpointer},
         event::{Event, Flow, FlowEnd, Route, What},
         log::{Log, LogOptions},
         ship::Shipper,
@@ -40,14 +41,18 @@ pub fn run(config: &Path, work: Work) -> Result<()> {
 }
 
 async fn write_and_ship(config: &Config, work: Work) -> Result<()> {
-    let (log, recovery) = Log::open(&LogOptions::from_config(config)?)?;
+    let options = LogOptions::from_config(config)?;
+    let (log, recovery) = Log::open(&options)?;
     log.settle(recovery).await?;
+    let checkpoints = checkpoint::Options::from_config(config, &options.boot_id);
+    let checkpointer = Checkpointer::start(log.clone(), checkpoints).await?;
     let shipper = Shipper::new(config, &log);
     shipper.start()?;
     let began = Instant::now();
     let cpu = cpu_ms()?;
     write(&log, work).await?;
     let written = began.elapsed();
+    checkpointer.finish().await;
     shipper.stop(Duration::from_secs(600)).await;
     let status = shipper.status();
     let said = json!({

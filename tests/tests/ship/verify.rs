@@ -19,7 +19,7 @@ use weir_tests::{
     },
 };
 
-use super::{ends_well, kinesis, start};
+use super::{ends_well, kinesis, start, start_at_rate};
 
 fn verify(url: &str, stream: &str, args: &[&str]) -> Command {
     let mut verify = Command::new(weir());
@@ -73,6 +73,21 @@ fn a_stream_verifies_while_it_is_written_and_shards_split_and_merge() {
 }
 
 #[test]
+fn a_stream_that_is_written_steadily_for_longer_than_the_reader_waits_is_intact() {
+    let dir = TempDir::new().expect("a directory");
+    let emulator = Emulator::ferrokinesis(dir.path(), &[]);
+    let _stream = Stream::create(&emulator.url(), "weir-audit", 3, KEYS);
+    let config = config(dir.path(), &kinesis(&emulator.url()));
+    let mut writer = start_at_rate(dir.path(), &config, (1_000_000, 1000), |_| ());
+    eventually("something is shipped", || (cursor(dir.path(), "kinesis") > 500).then_some(()));
+    let live = verify(&emulator.url(), "weir-audit", &["--wait", "15"]).output().expect("verify");
+    assert!(writer.0.try_wait().expect("look at the writer").is_none(), "it outlasts the reader");
+    let found = report(&live);
+    assert_eq!(found["intact"], true, "{found:#}");
+    assert!(found["logs"][0]["records"].as_u64() > Some(500), "{found:#}");
+}
+
+#[test]
 fn a_record_that_never_comes_is_named_and_one_that_is_late_is_waited_for() {
     let dir = TempDir::new().expect("a directory");
     let lines = lines(dir.path(), 200);
@@ -92,7 +107,7 @@ fn a_record_that_never_comes_is_named_and_one_that_is_late_is_waited_for() {
     stream.put(late[0].1);
     let patient = patient.wait_with_output().expect("verify ends");
     assert!(patient.status.success(), "{patient:?}");
-    assert_eq!(report(&patient)["logs"][0]["records"], lines.len());
+    assert_eq!(report(&patient)["logs"][0]["records"], lines.len(), "what came last is in the stream");
 }
 
 #[test]
