@@ -81,13 +81,15 @@ impl Shard {
                 Ok(answer) => {
                     (backoff, failures) = (Backoff::default(), 0);
                     last = answer.records().last().map(|record| record.sequence_number().to_owned()).or(last);
-                    let state = match (&answer.next_shard_iterator, answer.millis_behind_latest) {
+                    let (behind, next) = (answer.millis_behind_latest, answer.next_shard_iterator);
+                    let records: Vec<_> = answer.records.into_iter().map(|record| record.data.into_inner()).collect();
+                    let state = match (&next, behind) {
                         (None, _) => State::Closed,
-                        (Some(_), Some(0)) => State::Tip,
+                        // Whoever is told not to be behind, and yet gets all that an answer may hold, is.
+                        (Some(_), Some(0)) if !is_full(&records, limit) => State::Tip,
                         (Some(_), _) => State::Behind,
                     };
-                    iterator = answer.next_shard_iterator;
-                    let records: Vec<_> = answer.records.into_iter().map(|record| record.data.into_inner()).collect();
+                    iterator = next;
                     limit = next_limit(&records).unwrap_or(limit);
                     let told = self.answers.send(Found { source: self.source, records, state }).await;
                     match state {
@@ -173,6 +175,11 @@ fn next_limit(records: &[Vec<u8>]) -> Option<usize> {
     Some((BYTES / length).clamp(1, RECORDS))
 }
 
+/// Whether an answer holds about as much as it may, so that there may be more.
+fn is_full(records: &[Vec<u8>], limit: usize) -> bool {
+    records.len() >= limit || records.iter().map(Vec::len).sum::<usize>() >= BYTES / 2
+}
+
 /// Why there is no answer.
 enum Trouble {
     /// Too much was asked.
@@ -194,5 +201,11 @@ mod tests {
         assert_eq!(next_limit(&[vec![0; 20 << 20]]), Some(1));
         assert_eq!(next_limit(&[vec![0; 1 << 10], Vec::new()]), Some(RECORDS));
         assert_eq!(next_limit(&[Vec::new()]), Some(RECORDS));
+    }
+
+    #[test]
+    fn an_answer_that_was_cut_off_is_full() {
+        assert!(!is_full(&[], 100) && !is_full(&vec![vec![0; 9]; 99], 100));
+        assert!(is_full(&vec![vec![0; 9]; 100], 100) && is_full(&vec![vec![0; 1 << 20]; 9], 100));
     }
 }
