@@ -132,7 +132,7 @@ impl Checkpoints {
         self.keys.push(Trusted { key, signer: KeyHolder::Anybody, given: false });
     }
 
-    fn used(&mut self, signer: Trusted, host: &Host) {
+    fn used(&mut self, signer: &Trusted, host: &Host) {
         let (id, given, is_of_one_host) = (signer.key.id(), signer.given, signer.signer == KeyHolder::OneHost);
         let at = self.used.iter().position(|report| report.id == id).unwrap_or_else(|| {
             self.used.push(KeyReport { id, given, hosts: Vec::new(), is_of_one_host });
@@ -168,7 +168,7 @@ impl Checkpoints {
         if !signer.signer.is(record.log, &host) {
             return Err(here(Fault::KeyOfAnother { key: key.id(), host: host.name }));
         }
-        self.used(signer, &host);
+        self.used(&signer, &host);
         let before = self.last.take().filter(|_| self.whole);
         let expected = match &before {
             Some(last) => Some(last.place),
