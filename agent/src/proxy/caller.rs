@@ -14,7 +14,8 @@ use serde_json::json;
 use super::{
     body::{self, Body},
     headers,
-    http::{Connection, PassedExchange, unrecorded},
+    http::{Connection, unrecorded},
+    passed::PassedExchange,
     record::ExchangeFacts,
 };
 use crate::{

@@ -1,9 +1,6 @@
 //! One client connection at an endpoint, request by request: whose is it, is it a message, and where does it go.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Instant,
-};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{
@@ -16,7 +13,6 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use uuid::Uuid;
 
 use super::{
     Shared,
@@ -27,7 +23,8 @@ use super::{
     flow::FlowContext,
     framing::{Watch, Watched},
     headers::{self, Carries, HeadError},
-    record::{self, ExchangeFacts, HttpEnd},
+    passed::PassedExchange,
+    record::{self, ExchangeFacts},
     upstream::Server,
 };
 use crate::{
@@ -337,71 +334,6 @@ impl Connection {
     async fn refuse_http(&self, facts: &ExchangeFacts, refusal: &Refusal) -> Response<Body> {
         self.shared.record_refused(facts, refusal).await;
         refusal_response(refusal.undeliverable(&Asked::Unreadable))
-    }
-}
-
-/// An exchange that is recorded as HTTP: its beginning is in the log, its end is written when this is dropped.
-#[derive(Debug)]
-pub(crate) struct PassedExchange {
-    shared: Arc<Shared>,
-    facts: Arc<ExchangeFacts>,
-    request_id: Uuid,
-    begun: Instant,
-    status: Option<u16>,
-    events: u64,
-}
-
-impl PassedExchange {
-    /// Records the request, before it is sent.
-    ///
-    /// # Errors
-    /// As the log's: the request must then not be sent.
-    pub(crate) async fn begin(shared: &Arc<Shared>, facts: Arc<ExchangeFacts>) -> Result<Self, AppendError> {
-        let request_id = Uuid::now_v7();
-        shared.record_http(&facts, request_id, record::allow(), None).await?;
-        Ok(Self { shared: Arc::clone(shared), facts, request_id, begun: Instant::now(), status: None, events: 0 })
-    }
-
-    /// The facts it was begun with.
-    pub(crate) fn facts(&self) -> &Arc<ExchangeFacts> {
-        &self.facts
-    }
-
-    /// Notes the response's status.
-    pub(crate) fn answered(&mut self, status: StatusCode) {
-        self.status = Some(status.as_u16());
-    }
-
-    /// Counts an event of a stream.
-    pub(crate) fn count_event(&mut self) {
-        self.events += 1;
-    }
-
-    /// Passes the response on; the end is recorded when its body has ended, and the connection is kept for reuse.
-    fn finish_with(
-        mut self,
-        server: &Arc<Server>,
-        response: Response<Body>,
-        conn: super::upstream::Conn,
-    ) -> Response<Body> {
-        self.answered(response.status());
-        let (mut head, incoming) = response.into_parts();
-        headers::strip_hop_by_hop(&mut head.headers);
-        let (shared, server) = (Arc::clone(&self.shared), Arc::clone(server));
-        let at_end = move || {
-            shared.pool.put(&server.affinity, conn);
-            drop(self);
-        };
-        Response::from_parts(head, body::then(incoming, at_end))
-    }
-}
-
-impl Drop for PassedExchange {
-    fn drop(&mut self) {
-        let end = HttpEnd { status: self.status, duration: self.begun.elapsed(), events: self.events };
-        let (shared, facts, request_id) = (Arc::clone(&self.shared), Arc::clone(&self.facts), self.request_id);
-        self.shared
-            .spawn_record(async move { shared.record_http(&facts, request_id, record::allow(), Some(end)).await });
     }
 }
 

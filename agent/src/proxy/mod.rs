@@ -7,7 +7,7 @@
 //! | `flow`, `opening` | sniff; whose is it? splice, refuse, or |
 //! | `intercept` | verify the server; mint; serve |
 //! | `unregistered` | the same for a flow to an address that nobody registered |
-//! | `http` | one request: authority, framing, path |
+//! | `http`, `passed` | one request: authority, framing, path; what is passed on without being a message |
 //! | `call` | one POST: receive, parse, judge, record, send |
 //! | `caller` | who calls? |
 //! | `judge`, `refuse` | what policy says of its messages, and the answer to what is not let through |
@@ -58,6 +58,7 @@ mod metadata;
 mod names;
 mod namespaces;
 mod opening;
+mod passed;
 mod pending;
 mod placeholder;
 mod pool;

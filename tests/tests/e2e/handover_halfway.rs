@@ -181,7 +181,7 @@ fn a_new_agent_with_a_bad_configuration_leaves_the_running_one_alone() {
     scene.enter_scope();
     let config = scene.stage.world().dir().join("weir.toml");
     let good = fs::read_to_string(&config).expect("read the configuration");
-    for bad in [format!("nonsense = 1\n{good}"), good.replace("cgroups = [", "cgroups = [\"/nowhere\", ")] {
+    for bad in [format!("nonsense = 1\n{good}"), good.replace("upstream_ca = \"", "upstream_ca = \"/nowhere")] {
         assert_ne!(bad, good);
         write(&config, &bad);
         agent.upgrade_without_waiting();

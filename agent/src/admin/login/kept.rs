@@ -3,9 +3,7 @@
 //! the next numbers its logins anew.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -13,9 +11,12 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{
-    Caller,
-    login::{Asked, Binding, Logins, Session},
+use crate::{
+    identity::{
+        Caller,
+        login::{Asked, Binding, Logins, Session},
+    },
+    whole_file,
 };
 
 /// The file.
@@ -111,17 +112,7 @@ impl Kept {
         let logins = logins.bound().into_iter().map(login).collect();
         let content = Content { boot_id: self.boot_id.clone(), logins };
         let text = serde_json::to_vec(&content).map_err(|error| self.damaged(error))?;
-        self.replace(&text).map_err(|error| self.failed("write", error))
-    }
-
-    /// Whole and durable, or as it was. What an agent that was killed left beside it is written over.
-    fn replace(&self, text: &[u8]) -> io::Result<()> {
-        let new = self.path.with_extension("json.new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        whole_file::replace(&self.path, &text).map_err(|error| self.failed("write", error))
     }
 
     pub(super) fn failed(&self, action: &'static str, source: io::Error) -> KeptError {
