@@ -11,6 +11,8 @@
 //! | [`telemetry`] | spans and metrics, by OpenTelemetry's conventions |
 //! | [`datapath`] | the kernel: eBPF programs and maps, network namespaces, cgroups |
 //! | [`config`] | `weir.toml`, typed and validated |
+//!
+//! `whole_file`, below them all, puts a file in place whole.
 
 pub mod admin;
 pub mod audit;
