@@ -78,6 +78,20 @@ pub enum WorkloadKind {
     Unknown,
 }
 
+impl WorkloadKind {
+    /// As records write it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Pod => "pod",
+            Self::Container => "container",
+            Self::Unit => "unit",
+            Self::User => "user",
+            Self::Process => "process",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// `event.workload.container`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Container {

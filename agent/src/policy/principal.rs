@@ -16,7 +16,7 @@ use super::{
     entities::{Attributes, Unaskable, attribute, entity, optional, record, uid},
     schema::shipped,
 };
-use crate::identity::{Caller, Container, EcsTask, Pod, PodOwner, Process, Workload, WorkloadKind};
+use crate::identity::{Caller, Container, EcsTask, Pod, PodOwner, Process, Workload};
 
 /// Who asks. Read from a [`Workload`], or from a record of one.
 #[derive(Debug, Default, Deserialize)]
@@ -140,7 +140,7 @@ impl From<&Workload> for Principal {
         Self {
             id: id.clone(),
             name: name.clone(),
-            kind: kind_name(*kind).to_owned(),
+            kind: kind.name().to_owned(),
             spiffe_id: spiffe_id.clone(),
             cgroup: cgroup.clone(),
             unit: unit.clone(),
@@ -175,18 +175,6 @@ impl From<&Pod> for PodFacts {
             labels: labels.clone(),
             owner: owner.map(|PodOwner { kind, name }| OwnerFacts { kind: kind.clone(), name: name.clone() }),
         }
-    }
-}
-
-/// As records write it.
-fn kind_name(kind: WorkloadKind) -> &'static str {
-    match kind {
-        WorkloadKind::Pod => "pod",
-        WorkloadKind::Container => "container",
-        WorkloadKind::Unit => "unit",
-        WorkloadKind::User => "user",
-        WorkloadKind::Process => "process",
-        WorkloadKind::Unknown => "unknown",
     }
 }
 

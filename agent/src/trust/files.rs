@@ -1,9 +1,9 @@
 //! Files that must be whole, private and the owner's.
 
 use std::{
-    fs::{self, DirBuilder, File, Metadata, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    fs::{self, DirBuilder, File, Metadata},
+    io::{self, Read},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::Path,
 };
 
@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use zeroize::Zeroizing;
 
 use super::TrustError;
+use crate::whole_file;
 
 /// Longest file read that is not secret, in bytes; a bundle of every public root is about 250 KiB.
 const MAX_FILE: usize = 16 << 20;
@@ -70,23 +71,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, TrustError> {
 
 /// Puts a file in place whole and durable, or leaves what was there. The caller is the only writer.
 pub(super) fn write_whole(path: &Path, content: &str, mode: u32) -> Result<(), TrustError> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = dir.join(name);
-    remove(&new)?;
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.write_all(content.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        File::open(dir)?.sync_all()
-    };
-    write().map_err(|error| {
-        let _ = fs::remove_file(&new);
-        failed("write", path)(error)
-    })
+    whole_file::replace(path, content.as_bytes(), mode).map_err(failed("write", path))
 }
 
 /// Removes a file and says whether there was one.

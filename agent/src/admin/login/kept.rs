@@ -112,7 +112,7 @@ impl Kept {
         let logins = logins.bound().into_iter().map(login).collect();
         let content = Content { boot_id: self.boot_id.clone(), logins };
         let text = serde_json::to_vec(&content).map_err(|error| self.damaged(error))?;
-        whole_file::replace(&self.path, &text).map_err(|error| self.failed("write", error))
+        whole_file::replace(&self.path, &text, 0o600).map_err(|error| self.failed("write", error))
     }
 
     pub(super) fn failed(&self, action: &'static str, source: io::Error) -> KeptError {

@@ -288,16 +288,18 @@ async fn a_record_that_does_not_fit_a_line_is_refused() {
     assert_eq!(intact(dir.path()).records, 1);
 }
 
+/// Has the writer append one record.
+fn append(writer: &mut writer::Writer) -> Result<Receipt, AppendError> {
+    let (reply, mut answer) = oneshot::channel();
+    let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    writer.append(vec![Entry { event: r#"{"a":1}"#.to_owned(), mark: Mark::None, reply, _room: room }]);
+    answer.try_recv().unwrap()
+}
+
 #[test]
 fn a_failed_sync_is_refused_and_its_bytes_are_written_anew() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = writer::open(&options(dir.path()), Epoch::Next).unwrap().writer;
-    let append = |writer: &mut writer::Writer| {
-        let (reply, mut answer) = oneshot::channel();
-        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        writer.append(vec![Entry { event: r#"{"a":1}"#.to_owned(), mark: Mark::None, reply, _room: room }]);
-        answer.try_recv().unwrap()
-    };
     append(&mut writer).unwrap();
     // `/dev/null` takes writes and refuses fdatasync: the bytes are gone, as after a failed write-back.
     let file = writer.swap_file(fs::OpenOptions::new().write(true).open("/dev/null").unwrap());
@@ -318,12 +320,6 @@ fn what_could_not_be_synced_is_written_again_and_leaves_once_the_disk_is_well() 
     let options = LogOptions { durability: Durability::Process, ..options(dir.path()) };
     let mut writer = writer::open(&options, Epoch::Next).unwrap().writer;
     let report = Arc::clone(writer.report());
-    let append = |writer: &mut writer::Writer| {
-        let (reply, mut answer) = oneshot::channel();
-        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        writer.append(vec![Entry { event: r#"{"a":1}"#.to_owned(), mark: Mark::None, reply, _room: room }]);
-        answer.try_recv().unwrap()
-    };
     append(&mut writer).unwrap();
     writer.finish().unwrap();
     let synced = || *report.watch_synced().borrow();

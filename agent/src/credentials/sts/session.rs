@@ -5,7 +5,7 @@ use aws_lc_rs::digest;
 use crate::{
     config::{RoleProof, SessionTag, SourceIdentity},
     credentials::Asking,
-    identity::{Caller, Workload, WorkloadKind},
+    identity::{Caller, Workload},
 };
 
 /// Most characters of a session's name and of a source identity (AWS STS API Reference, `AssumeRole`).
@@ -55,7 +55,7 @@ fn tag_of(
     let pod = workload.pod.as_ref();
     let (key, value) = match tag {
         SessionTag::Workload => ("weir-workload", Some(workload.id.as_str())),
-        SessionTag::WorkloadKind => ("weir-workload-kind", Some(kind(workload.kind))),
+        SessionTag::WorkloadKind => ("weir-workload-kind", Some(workload.kind.name())),
         SessionTag::Unit => ("weir-unit", workload.unit.as_deref()),
         SessionTag::Container => ("weir-container", workload.container.as_ref().map(|container| container.id.as_str())),
         SessionTag::Pod => ("weir-pod", pod.map(|pod| pod.uid.as_str())),
@@ -66,17 +66,6 @@ fn tag_of(
         SessionTag::Endpoint => ("weir-endpoint", Some(endpoint)),
     };
     value.filter(|value| !value.is_empty()).map(|value| (key, value_of(value)))
-}
-
-const fn kind(kind: WorkloadKind) -> &'static str {
-    match kind {
-        WorkloadKind::Pod => "pod",
-        WorkloadKind::Container => "container",
-        WorkloadKind::Unit => "unit",
-        WorkloadKind::User => "user",
-        WorkloadKind::Process => "process",
-        WorkloadKind::Unknown => "unknown",
-    }
 }
 
 /// A session's name: `[\w+=,.@-]{2,64}`. `/` becomes `=`, whatever else does not fit `_`.

@@ -51,7 +51,7 @@ impl Kept {
         if holds.as_ref() == Some(&known) {
             return Ok(());
         }
-        whole_file::replace(&self.path, &serde_json::to_vec(&known)?).map_err(|error| self.naming(&error))?;
+        whole_file::replace(&self.path, &serde_json::to_vec(&known)?, 0o600).map_err(|error| self.naming(&error))?;
         *holds = Some(known);
         Ok(())
     }
